@@ -1,0 +1,1 @@
+"""The Assay service: everything that talks to the outside."""

@@ -1,0 +1,61 @@
+"""/healthz, /readyz, /metrics: for whoever operates the service. They need no key and tell nothing of projects."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel, Field
+
+from app import metrics, wire
+from app.api.deps import ServicesDep, json_response
+from verifiers.base import KINDS
+
+router = APIRouter(tags=["health"])
+
+
+class Health(BaseModel):
+    """The process answers."""
+
+    status: str = Field(examples=["ok"])
+
+
+class KindReadiness(BaseModel):
+    """Whether a kind proved itself on known items."""
+
+    ready: bool
+    reason: str | None
+
+
+class Readiness(BaseModel):
+    """Whether the service can score and record."""
+
+    status: str = Field(examples=["ready"])
+    database: bool
+    kinds: dict[str, KindReadiness]
+
+
+@router.get("/healthz", response_model=Health, operation_id="healthz")
+async def healthz() -> Response:
+    """Answers while the process lives."""
+    return json_response('{"status":"ok"}')
+
+
+@router.get(
+    "/readyz",
+    response_model=Readiness,
+    responses={503: {"model": Readiness, "description": "The database cannot be reached."}},
+    operation_id="readyz",
+)
+async def readyz(state: ServicesDep) -> Response:
+    """Ready once the database answers; a kind that cannot prove itself is named, and the others serve."""
+    database = await state.database.reachable()
+    unavailable = state.engine.unavailable
+    kinds = {kind: {"ready": kind not in unavailable, "reason": unavailable.get(kind)} for kind in sorted(KINDS)}
+    body = {"status": "ready" if database else "not ready", "database": database, "kinds": kinds}
+    return json_response(wire.encode(body), 200 if database else 503)
+
+
+@router.get("/metrics", response_class=Response, operation_id="metrics")
+async def prometheus() -> Response:
+    """Prometheus metrics."""
+    return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)

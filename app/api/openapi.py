@@ -1,0 +1,127 @@
+"""The OpenAPI document: what FastAPI derives, plus the bodies and errors that the handlers read and write by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from app.errors import PROBLEMS, TYPE_PREFIX
+from verifiers.base import KINDS
+
+REF = "#/components/schemas/"
+DESCRIPTION = (
+    "Scores completions with registered, versioned verifiers and keeps every verdict. "
+    "Errors of a request are problem+json (RFC 9457); faults of one item are that item's own `unscored`."
+)
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The whole document, made once."""
+    if app.openapi_schema is None:
+        app.openapi_schema = _document(app)
+    return app.openapi_schema
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    schema = get_openapi(title="Assay", version=app.version, description=DESCRIPTION, routes=app.routes)
+    schemas = schema["components"]["schemas"]
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    schemas["Problem"] = _problem_schema()
+    routes = list(_routes(app))
+    bodies = {model for _, models in routes for model in models}
+    kinds = [(cls.Config, "validation") for cls in KINDS.values()]
+    _, definitions = models_json_schema(
+        [*((model, "validation") for model in bodies), *kinds],  # type: ignore[list-item]
+        ref_template=REF + "{model}",
+    )
+    schemas.update(definitions["$defs"])
+    for base in ("InlineVerifier", "RegisterRequest"):
+        _tell_kinds_apart(schemas, base)
+    for route, models in routes:
+        for method in route.methods or ():
+            operation = schema["paths"][route.path][method.lower()]
+            operation["responses"].pop("422", None)
+            operation["responses"]["default"] = {
+                "description": "A problem; docs/errors.md lists them.",
+                "content": {"application/problem+json": {"schema": {"$ref": REF + "Problem"}}},
+            }
+            if models:
+                operation["requestBody"] = {
+                    "required": True,
+                    "content": {"application/json": {"schema": {"$ref": REF + models[0].__name__}}},
+                }
+            if method == "POST":
+                operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
+    return schema
+
+
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Sent again with the same request, gets the recorded answer. Remembered for 24 hours.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+}
+
+
+def _routes(app: FastAPI) -> Iterator[tuple[APIRoute, list[type[BaseModel]]]]:
+    for route in app.routes:
+        if isinstance(route, APIRoute):
+            yield route, list(_bodies(route.dependant))
+
+
+def _bodies(dependant: Dependant) -> Iterator[type[BaseModel]]:
+    for dependency in dependant.dependencies:
+        model = getattr(dependency.call, "model", None)
+        if model is not None:
+            yield model
+        yield from _bodies(dependency)
+
+
+def _tell_kinds_apart(schemas: dict[str, Any], base: str) -> None:
+    """Make `base` a union over the kinds, told apart by `kind`, each with its own configuration."""
+    general = schemas[base]
+    mapping = {}
+    for kind, cls in sorted(KINDS.items()):
+        name = base.removesuffix("Request").removesuffix("Verifier") + "".join(
+            part.capitalize() for part in kind.split("_")
+        )
+        properties = general["properties"] | {
+            "kind": {"const": kind, "type": "string"},
+            "config": {"$ref": REF + cls.Config.__name__},
+        }
+        schemas[name] = {**general, "title": name, "properties": properties}
+        schemas[name].pop("examples", None)
+        mapping[kind] = REF + name
+    schemas[base] = {
+        "title": base,
+        "description": general.get("description", ""),
+        "oneOf": [{"$ref": ref} for ref in mapping.values()],
+        "discriminator": {"propertyName": "kind", "mapping": mapping},
+    }
+    if "examples" in general:
+        schemas[base]["examples"] = general["examples"]
+
+
+def _problem_schema() -> dict[str, Any]:
+    return {
+        "title": "Problem",
+        "description": "RFC 9457 problem details.",
+        "type": "object",
+        "required": ["type", "title", "status", "detail"],
+        "properties": {
+            "type": {"type": "string", "enum": [TYPE_PREFIX + name for name in PROBLEMS]},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string"},
+            "pointer": {"type": "string", "description": "JSON pointer of the field at fault."},
+        },
+    }

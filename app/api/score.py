@@ -1,0 +1,211 @@
+"""POST /score: verdicts for a batch of completions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Response
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, core_schema
+
+from app.api.deps import Body, Scorer, ServicesDep, Strict, body_of, describe, json_response
+from app.engine import Inline, Options, Reference, Task
+from app.errors import Problem
+from app.results import Detail, ScoredBatch
+from app.store.writer import IdempotencyRow
+from verifiers.base import ErrorType, Item, Outcome
+
+router = APIRouter(tags=["score"])
+
+MAX_ITEMS = 4096
+RUN = r"^[^\x00-\x1f\x7f]{1,200}$"
+
+
+class InlineVerifier(Strict):
+    """A verifier sent with the request: its kind and configuration. It is recorded, but has no name."""
+
+    kind: str = Field(max_length=100, examples=["math"])
+    config: dict[str, Any] = Field(default_factory=dict)
+
+
+class ScoreItem(Item):
+    """One completion to score."""
+
+    verifier: str | InlineVerifier | None = Field(
+        None, description="For this item only, instead of the request's.", examples=["math@1"]
+    )
+
+
+class UnreadableItem:
+    """What takes the place of an item that its schema refuses: the reason, and its id if that could be read."""
+
+    __slots__ = ("fault", "id")
+
+    def __init__(self, fault: str, id: str | None) -> None:
+        self.fault = fault
+        self.id = id
+
+
+class _OneByOne:
+    """Keeps a bad item from spoiling its neighbours: it is answered `unscored`, `bad_item`."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_wrap_validator_function(self._read, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {
+            "anyOf": [
+                handler(schema),
+                {"description": "Anything else is accepted and answered `unscored` with the error `bad_item`."},
+            ]
+        }
+
+    @staticmethod
+    def _read(value: Any, handler: core_schema.ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            id = value.get("id") if isinstance(value, dict) else None
+            return UnreadableItem(describe(first), id if isinstance(id, str) else None)
+
+
+class ScoreOptions(Strict):
+    """How the batch is scored."""
+
+    on_error: Literal["null", "zero", "fail"] = Field(
+        "null", description="What an unscored item's score is: null, 0.0, or a 502 for the whole request."
+    )
+    deadline_ms: int = Field(30_000, ge=1, le=600_000, description="When verifying stops.")
+    cache: bool = Field(True, description="Whether a verdict may be reused.")
+    detail: Detail = Field("brief", description="How much the verdicts tell.")
+
+
+class ScoreRequest(Strict):
+    """A batch of completions and what verifies them."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "verifier": "math",
+                    "items": [{"id": "a1", "completion": "So it is \\boxed{42}.", "reference": "42"}],
+                }
+            ]
+        }
+    )
+    verifier: str | InlineVerifier | None = Field(
+        None, description="`name` (latest version), `name@version`, or a kind with its configuration."
+    )
+    items: list[Annotated[ScoreItem, _OneByOne()]] = Field(min_length=1, max_length=MAX_ITEMS)
+    options: ScoreOptions = Field(default_factory=ScoreOptions)
+    run: str | None = Field(None, pattern=RUN, description="The training run this belongs to.")
+    step: int | None = Field(None, ge=0, le=2**63 - 1, description="The run's step.")
+
+
+class VerdictError(BaseModel):
+    """Why an item is unscored."""
+
+    type: ErrorType
+    message: str
+    retryable: bool
+
+
+class StepScore(BaseModel):
+    """The score of characters `start` to `end` of the completion."""
+
+    score: float
+    start: int
+    end: int
+
+
+class ScoreResult(BaseModel):
+    """One item's verdict."""
+
+    id: str | None = Field(description="The item's id.")
+    score_id: UUID = Field(description="For GET /scores/{id}.")
+    verifier: str | None = Field(description="`name@version`, or `kind@inline`.", examples=["math@1"])
+    score: float | None = Field(description="Null where the item could not be scored.")
+    outcome: Outcome
+    detail: dict[str, Any]
+    components: dict[str, float]
+    steps: list[StepScore] | None
+    error: VerdictError | None
+    ms: float = Field(description="The item's share of the time its batch took to verify.")
+    cached: bool = Field(description="Whether the verdict was reused.")
+
+
+class ScoreSummary(BaseModel):
+    """Counts over the batch."""
+
+    count: int
+    scored: int
+    unscored: int
+    mean: float | None = Field(description="Mean over the scored items.")
+
+
+class ScoreResponse(BaseModel):
+    """The verdicts, in the items' order; all of them are committed."""
+
+    batch_id: UUID
+    items: list[ScoreResult]
+    summary: ScoreSummary
+
+
+def reference(verifier: str | InlineVerifier | None) -> Reference | None:
+    """The engine's form of a verifier named or sent."""
+    return Inline(verifier.kind, verifier.config) if isinstance(verifier, InlineVerifier) else verifier
+
+
+def task(item: ScoreItem | UnreadableItem) -> Task:
+    """The engine's form of an item."""
+    if isinstance(item, UnreadableItem):
+        return Task(None, fault=item.fault, item_id=item.id)
+    return Task(item, reference(item.verifier))
+
+
+@router.post("/score", response_model=ScoreResponse, operation_id="score")
+async def score(
+    who: Scorer, state: ServicesDep, body: Annotated[Body[ScoreRequest], Depends(body_of(ScoreRequest))]
+) -> Response:
+    """Score completions. A 200 means that every verdict is committed."""
+    request = body.value
+    options = Options(
+        deadline_s=request.options.deadline_ms / 1000,
+        cache=request.options.cache,
+        detail=request.options.detail,
+        run=request.run,
+        step=request.step,
+    )
+    tasks = [task(item) for item in request.items]
+    verifier = reference(request.verifier)
+    if body.key is None:
+        batch = await state.engine.score(who.project, verifier, tasks, options)
+    else:
+        claim = IdempotencyRow(who.project.id, body.key, body.sha256)
+        batch = await state.flights.score_once(
+            state.database,
+            claim,
+            options.detail,
+            lambda: state.engine.score(who.project, verifier, tasks, options, idempotency=claim),
+        )
+    if request.options.on_error == "fail":
+        _require_scored(batch)
+    return json_response(batch.encoded(zero=request.options.on_error == "zero"))
+
+
+def _require_scored(batch: ScoredBatch) -> None:
+    missing = batch.unscored
+    if missing:
+        items = [
+            {"index": i, "id": batch.results[i].item_id, "error": batch.results[i].error} for i in missing[:100]
+        ]
+        raise Problem(
+            "items-unscored",
+            f"{len(missing)} of {len(batch.results)} items could not be scored; all verdicts are recorded",
+            batch_id=str(batch.batch_id),
+            items=items,
+        )
+
+

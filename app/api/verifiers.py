@@ -1,0 +1,243 @@
+"""/verifiers: registering verifiers, and reading their immutable versions."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Response
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app import wire
+from app.api.deps import (
+    Body,
+    Cursor,
+    Limit,
+    Page,
+    Reader,
+    Registrar,
+    ServicesDep,
+    Strict,
+    answered,
+    bad_cursor,
+    body_of,
+    json_response,
+)
+from app.engine import Engine
+from app.errors import Problem
+from app.idempotency import Answer, answer_once
+from app.registry import NAME, REFERENCE, compile_config, config_sha256, unknown_verifier
+from app.store import verifiers as store
+from verifiers.base import KINDS, ErrorType, Item, Message, Verifier
+
+router = APIRouter(tags=["verifiers"])
+
+MAX_EXAMPLES = 64
+EXPECTATION = re.compile(r"\s*(>=|<=|==|>|<)\s*(-?[0-9]+(?:\.[0-9]+)?)\s*")
+_COMPARE = {">=": operator.ge, "<=": operator.le, "==": operator.eq, ">": operator.gt, "<": operator.lt}
+
+
+class RegisterExample(Strict):
+    """An item and the score it must get; a registration whose examples fail is refused."""
+
+    prompt: str | list[Message] | None = None
+    completion: str | list[Message]
+    reference: Any = None
+    expect: float | str = Field(description="A number, or a bound such as `>=0.5`.", examples=[1.0])
+
+    @field_validator("expect")
+    @classmethod
+    def _is_bound(cls, value: float | str) -> float | str:
+        if isinstance(value, str) and not EXPECTATION.fullmatch(value):
+            raise ValueError("must be a number, or a bound such as '>=0.5'")
+        return value
+
+    def holds(self, score: float) -> bool:
+        if isinstance(self.expect, str):
+            match = EXPECTATION.fullmatch(self.expect)
+            return match is not None and bool(_COMPARE[match[1]](score, float(match[2])))
+        return score == self.expect
+
+
+class RegisterRequest(Strict):
+    """A verifier to register."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "ends-politely",
+                    "kind": "regex",
+                    "config": {"pattern": "thank you\\W*$"},
+                    "description": "The completion ends with thanks.",
+                    "examples": [{"completion": "Done, thank you.", "expect": 1.0}],
+                }
+            ]
+        }
+    )
+    name: str = Field(pattern=f"^{NAME}$", description="Yours; a kind's own name is taken.")
+    kind: str = Field(max_length=100)
+    config: dict[str, Any] = Field(default_factory=dict, description="By the kind's `config_schema`.")
+    description: str = Field("", max_length=10_000)
+    examples: list[RegisterExample] = Field(default_factory=list, max_length=MAX_EXAMPLES)
+
+
+class VerifierVersion(BaseModel):
+    """One immutable version of a verifier."""
+
+    name: str
+    version: int
+    kind: str
+    config: dict[str, Any] = Field(description="With every default filled in.")
+    config_sha256: str
+    description: str
+    examples: list[dict[str, Any]]
+    builtin: bool
+    created_at: datetime
+    archived_at: datetime | None
+
+
+def version_json(version: store.Version) -> dict[str, Any]:
+    """The wire form of a version."""
+    return {
+        "name": version.name,
+        "version": version.version,
+        "kind": version.kind,
+        "config": version.config,
+        "config_sha256": version.config_sha256.hex(),
+        "description": version.description,
+        "examples": version.examples,
+        "builtin": version.builtin,
+        "created_at": version.created_at.isoformat(),
+        "archived_at": None if version.archived_at is None else version.archived_at.isoformat(),
+    }
+
+
+@router.post(
+    "/verifiers",
+    status_code=201,
+    response_model=VerifierVersion,
+    responses={200: {"model": VerifierVersion, "description": "The latest version has this configuration already."}},
+    operation_id="register_verifier",
+)
+async def register_verifier(
+    who: Registrar, state: ServicesDep, body: Annotated[Body[RegisterRequest], Depends(body_of(RegisterRequest))]
+) -> Response:
+    """Register a verifier, or a new version of one. Its examples must score as they declare."""
+    request = body.value
+    if request.name in KINDS:
+        raise Problem("conflict", f"{request.name!r} is a built-in verifier; choose another name", pointer="/name")
+    verifier, config = compile_config(request.kind, request.config)
+    await _check_examples(state.engine, request.kind, verifier, request.examples)
+
+    async def produce(connection: AsyncConnection) -> Answer:
+        version_id, new = await store.register(
+            connection,
+            project_id=who.project.id,
+            name=request.name,
+            kind=request.kind,
+            config=wire.encode(config),
+            config_sha256=config_sha256(request.kind, config),
+            description=wire.encode(request.description),
+            examples=wire.encode([example.model_dump(mode="json") for example in request.examples]),
+        )
+        version = await store.get(connection, who.project.id, version_id)
+        if version is None:
+            raise AssertionError("a version just registered exists")
+        return Answer(201 if new else 200, wire.encode(version_json(version)))
+
+    return answered(await answer_once(state.database, who.project.id, body.key, body.sha256, produce))
+
+
+async def _check_examples(
+    engine: Engine, kind: str, verifier: Verifier, examples: Sequence[RegisterExample]
+) -> None:
+    """Raise `Problem` (422) unless every example scores as it declares; 503 where that cannot be told now."""
+    if not examples:
+        return
+    items = [
+        Item(prompt=example.prompt, completion=example.completion, reference=example.reference)
+        for example in examples
+    ]
+    verdicts = await engine.trial(kind, verifier, items)
+    for number, (example, verdict) in enumerate(zip(examples, verdicts, strict=True)):
+        where = f"/examples/{number}"
+        if verdict.score is not None and example.holds(verdict.score):
+            continue
+        if verdict.error is not None and verdict.error.type is not ErrorType.BAD_ITEM and verdict.error.retryable:
+            raise Problem("verifier-unavailable", f"{where}: {verdict.error.message}", pointer=where)
+        got = f"scored {verdict.score} ({verdict.outcome})" if verdict.error is None else verdict.error.message
+        raise Problem(
+            "example-failed",
+            f"{where}: expected {example.expect}, but it {got}"
+            if verdict.error is None
+            else f"{where}: expected {example.expect}, but it was not scored: {got}",
+            pointer=where,
+        )
+
+
+@router.get("/verifiers", response_model=Page[VerifierVersion], operation_id="list_verifiers")
+async def list_verifiers(who: Reader, state: ServicesDep, limit: Limit = 100, cursor: Cursor = None) -> Response:
+    """The latest version of each verifier of the project, and the built-in ones, by name."""
+    if cursor is not None and not re.fullmatch(NAME, cursor):
+        bad_cursor()
+    async with state.database.begin() as connection:
+        found = await store.list_page(connection, who.project.id, cursor, limit + 1)
+    more = found[limit - 1].name if len(found) > limit else None
+    return _page(found[:limit], more)
+
+
+@router.get("/verifiers/{name}", response_model=VerifierVersion, operation_id="get_verifier")
+async def get_verifier(who: Reader, state: ServicesDep, name: str) -> Response:
+    """A verifier by `name` (its latest version) or `name@version`."""
+    match = REFERENCE.fullmatch(name)
+    if match is None:
+        raise unknown_verifier(name)
+    async with state.database.begin() as connection:
+        if match[2] is not None:
+            version = await store.get_numbered(connection, who.project.id, match[1], int(match[2]))
+        else:
+            newest = await store.versions_page(connection, who.project.id, match[1], None, 1)
+            version = newest[0] if newest else None
+    if version is None:
+        raise unknown_verifier(name)
+    return json_response(wire.encode(version_json(version)))
+
+
+@router.get("/verifiers/{name}/versions", response_model=Page[VerifierVersion], operation_id="list_verifier_versions")
+async def list_verifier_versions(
+    who: Reader, state: ServicesDep, name: str, limit: Limit = 100, cursor: Cursor = None
+) -> Response:
+    """Every version of a verifier, newest first."""
+    if not re.fullmatch(NAME, name):
+        raise unknown_verifier(name)
+    if cursor is not None and not re.fullmatch(r"[1-9][0-9]{0,8}", cursor):
+        bad_cursor()
+    async with state.database.begin() as connection:
+        below = None if cursor is None else int(cursor)
+        found = await store.versions_page(connection, who.project.id, name, below, limit + 1)
+    if not found and cursor is None:
+        raise unknown_verifier(name)
+    return _page(found[:limit], str(found[limit - 1].version) if len(found) > limit else None)
+
+
+@router.delete("/verifiers/{name}", status_code=204, response_class=Response, operation_id="archive_verifier")
+async def archive_verifier(who: Registrar, state: ServicesDep, name: str) -> Response:
+    """Archive a verifier: its bare name stops resolving; `name@version` goes on for runs that pinned it."""
+    if name in KINDS:
+        raise Problem("conflict", f"{name!r} is a built-in verifier and cannot be archived")
+    if not re.fullmatch(NAME, name):
+        raise unknown_verifier(name)
+    async with state.database.begin() as connection:
+        if not await store.archive(connection, who.project.id, name):
+            raise unknown_verifier(name)
+    return Response(status_code=204)
+
+
+def _page(versions: Sequence[store.Version], next_cursor: str | None) -> Response:
+    items = [version_json(version) for version in versions]
+    return json_response(wire.encode({"items": items, "next_cursor": next_cursor}))

@@ -1,0 +1,460 @@
+"""The one scoring path: resolve, cache, merge duplicates, verify under a deadline, check, record, answer."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+from app import metrics, wire
+from app.cache import VerdictCache
+from app.errors import Problem
+from app.recorder import Recorder
+from app.registry import Registry, Resolved
+from app.results import Detail, Result, ScoredBatch, verdict_body, without_text
+from app.store.ids import uuid7, uuid7s
+from app.store.projects import Project
+from app.store.writer import Batch, CompletionRow, IdempotencyRow, ScoreRow
+from verifiers.base import Context, ErrorType, Guard, Item, Outcome, Verdict, Verifier, past_deadline
+
+log = structlog.get_logger()
+
+TRIAL_S = 30.0
+"""How long the examples of a registration may take."""
+GRACE_S = 1.0
+"""How far past its deadline a kind may run before the engine answers without it."""
+
+NO_SCORE = frozenset((Outcome.UNSCORED, Outcome.PENDING))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inline:
+    """A verifier sent with the request instead of a name."""
+
+    kind: str
+    config: object
+
+
+Reference = str | Inline | UUID
+"""A name, a configuration, or the id of a version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One item and what is to verify it; or, for an item that cannot be read, why (`fault`)."""
+
+    item: Item | None
+    verifier: Reference | None = None
+    """None: the batch's verifier."""
+    fault: str | None = None
+    item_id: str | None = None
+    """The id of an unreadable item, where that much could be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a batch is scored. `run` and `step` say which training step it belongs to."""
+
+    deadline_s: float = 30.0
+    cache: bool = True
+    detail: Detail = "brief"
+    run: str | None = None
+    step: int | None = None
+
+
+@dataclass(slots=True)
+class Slot:
+    """Where one item's verdict ends up. After `Engine.verify` it has one."""
+
+    verdict: Verdict | None = None
+    resolved: Resolved | None = None
+    ms: float = 0.0
+    cached: bool = False
+
+
+class DuplicateError(Exception):
+    """The idempotency key was recorded by another process while this one computed; nothing was recorded here."""
+
+
+class Engine:
+    """Scores batches for one process. `unavailable` maps a kind that failed its self-check to the reason."""
+
+    def __init__(self, registry: Registry, recorder: Recorder, guard: Guard, cache: VerdictCache) -> None:
+        self.unavailable: dict[str, str] = {}
+        self._registry = registry
+        self._recorder = recorder
+        self._guard = guard
+        self._cache = cache
+        self._in_flight: dict[bytes, asyncio.Future[Verdict]] = {}
+        self._late: set[asyncio.Task[list[Verdict]]] = set()
+
+    async def score(
+        self,
+        project: Project,
+        verifier: Reference | None,
+        tasks: Sequence[Task],
+        options: Options,
+        *,
+        idempotency: IdempotencyRow | None = None,
+    ) -> ScoredBatch:
+        """Verify and record a batch; results have the tasks' order and length.
+
+        `verifier` serves the tasks that name none of their own. Raises `Problem`: 4xx where it does not exist or
+        cannot work, 503 where the database cannot be reached (then nothing is recorded); `DuplicateError` where the
+        idempotency key has been recorded meanwhile.
+        """
+        slots = await self.verify(project, verifier, tasks, options)
+        batch_id = uuid7()
+        results, batch = self._prepare(project, tasks, slots, options, batch_id, idempotency)
+        await self._recorder.record(batch)
+        if batch.duplicate:
+            raise DuplicateError
+        for position in batch.refused:
+            results[position] = _refused(results[position])
+        _count(results)
+        return ScoredBatch(batch_id, results)
+
+    async def verify(
+        self, project: Project, verifier: Reference | None, tasks: Sequence[Task], options: Options
+    ) -> list[Slot]:
+        """Verdicts without recording them, in the tasks' order. Raises as `score` does."""
+        deadline = time.monotonic() + options.deadline_s
+        slots = [Slot() for _ in tasks]
+        resolved = await self._resolve(project, verifier, tasks)
+        groups: dict[UUID, tuple[list[Slot], list[Item]]] = {}
+        for task, slot in zip(tasks, slots, strict=True):
+            found = resolved[task.verifier]
+            if isinstance(found, Resolved):
+                slot.resolved = found
+            if task.item is None:
+                slot.verdict = Verdict.bad_item(task.fault or "the item cannot be read")
+            elif isinstance(found, Resolved):
+                group_slots, items = groups.setdefault(found.version_id, ([], []))
+                group_slots.append(slot)
+                items.append(task.item)
+            else:
+                slot.verdict = Verdict.bad_item(found)
+        await asyncio.gather(
+            *(self._verify_group(project, group, items, options, deadline) for group, items in groups.values())
+        )
+        return slots
+
+    async def trial(self, kind: str, verifier: Verifier, items: Sequence[Item]) -> list[Verdict]:
+        """Verdicts of a verifier that is not registered (yet), for its examples. Nothing is recorded."""
+        resolved = Resolved(uuid7(), f"{kind}@inline", kind, verifier.revision, verifier, caches=False)
+        slots = [Slot() for _ in items]
+        await self._call(resolved, slots, items, time.monotonic() + TRIAL_S)
+        return [slot.verdict or _fault("no verdict") for slot in slots]
+
+    async def _resolve(
+        self, project: Project, verifier: Reference | None, tasks: Sequence[Task]
+    ) -> Mapping[Reference | None, Resolved | str]:
+        """What each reference means, or why it means nothing; None stands for the batch's verifier."""
+        found: dict[Reference | None, Resolved | str] = {
+            None: "the item names no verifier and neither does the request"
+            if verifier is None
+            else await self._resolve_one(project, verifier)
+        }
+        for reference in {task.verifier: None for task in tasks}:
+            if reference is None:
+                continue
+            try:
+                found[reference] = await self._resolve_one(project, reference)
+            except Problem as problem:
+                if problem.status >= 500:
+                    raise
+                found[reference] = problem.detail
+        return found
+
+    async def _resolve_one(self, project: Project, reference: Reference) -> Resolved:
+        if isinstance(reference, UUID):
+            return await self._registry.by_id(project.id, reference)
+        if isinstance(reference, Inline):
+            return await self._registry.inline(project.id, reference.kind, reference.config)
+        return await self._registry.resolve(project.id, reference)
+
+    async def _verify_group(
+        self, project: Project, slots: list[Slot], items: list[Item], options: Options, deadline: float
+    ) -> None:
+        """Fill the slots of the items that one verifier verifies."""
+        resolved = slots[0].resolved
+        if resolved is None:
+            raise AssertionError("a group has a verifier")
+        if not (resolved.caches and options.cache):
+            await self._call(resolved, slots, items, deadline)
+            return
+        await self._reuse_or_call(project, resolved, slots, items, deadline)
+
+    async def _reuse_or_call(
+        self, project: Project, resolved: Resolved, slots: list[Slot], items: list[Item], deadline: float
+    ) -> None:
+        """Take verdicts from the cache, wait for those in flight elsewhere, and verify the rest once each."""
+        keys = [_cache_key(project.id, resolved, item) for item in items]
+        mine: dict[bytes, int] = {}
+        waits: list[tuple[int, asyncio.Future[Verdict]]] = []
+        for position, key in enumerate(keys):
+            known = self._cache.get(key)
+            if known is not None:
+                slots[position].verdict, slots[position].cached = known, True
+            elif key in self._in_flight:
+                waits.append((position, self._in_flight[key]))
+            else:
+                mine[key] = position
+                self._in_flight[key] = asyncio.get_running_loop().create_future()
+        leaders = list(mine.values())
+        try:
+            await self._call(resolved, [slots[p] for p in leaders], [items[p] for p in leaders], deadline)
+        finally:
+            for key, position in mine.items():
+                verdict = slots[position].verdict or past_deadline()
+                self._in_flight.pop(key).set_result(verdict)
+                self._cache.put(key, verdict)
+        await self._await_others(resolved, slots, items, waits, deadline)
+
+    async def _await_others(
+        self,
+        resolved: Resolved,
+        slots: list[Slot],
+        items: list[Item],
+        waits: list[tuple[int, asyncio.Future[Verdict]]],
+        deadline: float,
+    ) -> None:
+        """Take verdicts that another request (or another item of this one) was computing."""
+        if not waits:
+            return
+        await asyncio.wait({future for _, future in waits}, timeout=max(0.0, deadline - time.monotonic()))
+        again: list[int] = []
+        for position, future in waits:
+            if not future.done():
+                slots[position].verdict = past_deadline()
+            elif future.result().transient:  # theirs failed for want of time or a worker; ours may have both
+                again.append(position)
+            else:
+                slots[position].verdict, slots[position].cached = future.result(), True
+        await self._call(resolved, [slots[p] for p in again], [items[p] for p in again], deadline)
+
+    def _unavailable(self, resolved: Resolved) -> Verdict | None:
+        """The verdict of a kind that failed its self-check; None for a sound one."""
+        reason = self.unavailable.get(resolved.kind)
+        if reason is None:
+            return None
+        message = f"kind {resolved.kind} failed its self-check: {reason}"
+        return Verdict.unscored(ErrorType.KIND_UNAVAILABLE, message, retryable=True)
+
+    async def _call(
+        self, resolved: Resolved, slots: Sequence[Slot], items: Sequence[Item], deadline: float
+    ) -> None:
+        """Call the kind and check what it returns."""
+        if not items:
+            return
+        unavailable = self._unavailable(resolved)
+        if unavailable is not None:
+            for slot in slots:
+                slot.verdict = unavailable
+            return
+        started = time.perf_counter()
+        verdicts = await self._within(resolved, items, deadline)
+        elapsed = time.perf_counter() - started
+        metrics.VERIFY_SECONDS.labels(resolved.kind).observe(elapsed)
+        each = elapsed * 1000 / len(items)
+        for slot, verdict in zip(slots, verdicts, strict=True):
+            slot.verdict = verdict
+            slot.ms = each
+
+    async def _within(self, resolved: Resolved, items: Sequence[Item], deadline: float) -> Sequence[Verdict]:
+        """The kind's verdicts; if it overruns its deadline it is left to finish, and the engine answers for it."""
+        task = asyncio.create_task(self._guarded_verify(resolved, items, deadline))
+        done, _ = await asyncio.wait({task}, timeout=max(0.0, deadline - time.monotonic()) + GRACE_S)
+        if done:
+            return task.result()
+        log.error("verify overran its deadline", kind=resolved.kind, items=len(items))
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+        return [past_deadline()] * len(items)
+
+    async def _guarded_verify(
+        self, resolved: Resolved, items: Sequence[Item], deadline: float
+    ) -> list[Verdict]:
+        """`verify`, its contract enforced. Where it raises on a batch, items are tried alone."""
+        try:
+            verdicts = await resolved.verifier.verify(items, Context(deadline, self._guard))
+        except Exception as error:
+            log.exception("verifier raised", kind=resolved.kind, items=len(items))
+            if len(items) == 1:
+                return [_fault(f"{resolved.label} raised {type(error).__name__}")]
+            return [
+                (await self._guarded_verify(resolved, [item], deadline))[0]
+                if time.monotonic() < deadline
+                else past_deadline()
+                for item in items
+            ]
+        if len(verdicts) != len(items):
+            return [_fault(f"{resolved.label} gave {len(verdicts)} verdicts for {len(items)} items")] * len(items)
+        unsound = _fault(f"{resolved.label} gave an unsound verdict")
+        return [verdict if _sound(verdict) else unsound for verdict in verdicts]
+
+    def _prepare(
+        self,
+        project: Project,
+        tasks: Sequence[Task],
+        slots: Sequence[Slot],
+        options: Options,
+        batch_id: UUID,
+        idempotency: IdempotencyRow | None,
+    ) -> tuple[list[Result], Batch]:
+        """The answers, and the rows that record them."""
+        results: list[Result] = []
+        rows: list[ScoreRow] = []
+        completions: dict[UUID, CompletionRow] = {}
+        for task, slot, score_id in zip(tasks, slots, uuid7s(len(tasks)), strict=True):
+            result, stored = _result(task, slot, score_id, options, project)
+            results.append(result)
+            resolved = slot.resolved
+            group = task.item.group if task.item is not None else None
+            rows.append(
+                (
+                    project.id,
+                    score_id,
+                    batch_id,
+                    None if resolved is None else resolved.version_id,
+                    0 if resolved is None else resolved.revision,
+                    options.run,
+                    options.step,
+                    None if result.item_id is None else wire.encode(result.item_id).encode(),
+                    None if group is None else wire.encode(group).encode(),
+                    result.outcome,
+                    result.score,
+                    stored.encode(),
+                    result.ms,
+                    result.cached,
+                )
+            )
+            if task.item is not None and project.keep != "none":
+                completions[score_id] = _completion_row(project, score_id, task.item)
+        return results, Batch(rows, completions, _Substitutes(rows), idempotency)
+
+
+class _Substitutes(Sequence[ScoreRow]):
+    """For each row the one that takes its place if the database refuses it: unscored, without the caller's text."""
+
+    def __init__(self, rows: Sequence[ScoreRow]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, position: int) -> ScoreRow:  # type: ignore[override]
+        row = self._rows[position]
+        body = verdict_body(_NOT_RECORDED, "brief").encode()
+        return (*row[:7], None, None, Outcome.UNSCORED, None, body, row[12], False)
+
+
+_NOT_RECORDED = Verdict.unscored(
+    ErrorType.NOT_RECORDED,
+    "the database refused this verdict's row, and a verdict that is not recorded is not given",
+    retryable=False,
+)
+
+
+def _refused(result: Result) -> Result:
+    return Result(
+        result.item_id, result.score_id, result.verifier, result.kind, Outcome.UNSCORED, None,
+        verdict_body(_NOT_RECORDED, "brief"), ErrorType.NOT_RECORDED, result.ms, False,
+    )  # fmt: skip
+
+
+def _result(
+    task: Task, slot: Slot, score_id: UUID, options: Options, project: Project
+) -> tuple[Result, str]:
+    """An item's answer, and the body to store (which keeps the brief detail even where none is asked for)."""
+    verdict = slot.verdict or _fault("no verdict")
+    try:
+        body = verdict_body(verdict, options.detail)
+    except (ValueError, TypeError):  # NaN, infinity, or what is no JSON, inside detail
+        verdict = _fault(f"{slot.resolved.label if slot.resolved else 'the verifier'} gave a detail that is not JSON")
+        body = verdict_body(verdict, options.detail)
+    if project.keep != "full":
+        stored = without_text(verdict)
+    elif options.detail == "none":
+        stored = verdict_body(verdict, "brief")
+    else:
+        stored = body
+    resolved = slot.resolved
+    result = Result(
+        item_id=task.item.id if task.item is not None else task.item_id,
+        score_id=score_id,
+        verifier=None if resolved is None else resolved.label,
+        kind=None if resolved is None else resolved.kind,
+        outcome=verdict.outcome,
+        score=verdict.score,
+        body=body,
+        error=None if verdict.error is None else verdict.error.type,
+        ms=slot.ms,
+        cached=slot.cached,
+    )
+    return result, stored
+
+
+def item_json(item: Item) -> str:
+    """What of an item decides its verdict, as JSON: what is kept of it, and what its cache key hashes."""
+    prompt, completion = item.prompt, item.completion
+    return wire.encode(
+        {
+            "prompt": prompt
+            if prompt is None or isinstance(prompt, str)
+            else [message.model_dump(exclude_unset=True) for message in prompt],
+            "completion": completion
+            if isinstance(completion, str)
+            else [message.model_dump(exclude_unset=True) for message in completion],
+            "reference": item.reference,
+            "tokens": item.tokens,
+            "finish_reason": item.finish_reason,
+            "metadata": item.metadata,
+        }
+    )
+
+
+def _completion_row(project: Project, score_id: UUID, item: Item) -> CompletionRow:
+    completion = item.completion
+    text = completion if isinstance(completion, str) else item.text
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    return (project.id, score_id, digest, item_json(item).encode() if project.keep == "full" else None)
+
+
+def _cache_key(project_id: UUID, resolved: Resolved, item: Item) -> bytes:
+    hashed = hashlib.blake2b(item_json(item).encode(), digest_size=24)
+    hashed.update(project_id.bytes + resolved.version_id.bytes + resolved.revision.to_bytes(4, "big"))
+    return hashed.digest()
+
+
+def _sound(verdict: Verdict) -> bool:
+    """Whether a verdict keeps the rules: a finite score exactly where its outcome has one, an error where not."""
+    if verdict.outcome in NO_SCORE:
+        scored = verdict.score is None and (verdict.error is not None or verdict.outcome is Outcome.PENDING)
+    else:
+        scored = verdict.score is not None and math.isfinite(verdict.score) and verdict.error is None
+    return (
+        scored
+        and all(math.isfinite(value) for value in verdict.components.values())
+        and all(math.isfinite(step.score) for step in verdict.steps or ())
+    )
+
+
+def _fault(message: str) -> Verdict:
+    return Verdict.unscored(ErrorType.VERIFIER_FAULT, message, retryable=False)
+
+
+def _count(results: Sequence[Result]) -> None:
+    for (kind, outcome), count in Counter((r.kind or "none", r.outcome) for r in results).items():
+        metrics.ITEMS.labels(kind, outcome).inc(count)
+    for (kind, error), count in Counter((r.kind or "none", r.error) for r in results if r.error).items():
+        metrics.ERRORS.labels(kind, error).inc(count)
+    for kind, count in Counter(r.kind or "none" for r in results if r.cached).items():
+        metrics.CACHED.labels(kind).inc(count)

@@ -1,0 +1,121 @@
+"""The ASGI application of one API process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from app import metrics, wire
+from app.api import health, keys, kinds, openapi, projects, score, scores, verifiers
+from app.api.deps import describe, pointer
+from app.errors import Problem
+from app.logs import configure
+from app.services import running
+from app.settings import Settings
+from verifiers.base import load_kinds
+
+log = structlog.get_logger()
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application; its lifespan starts and stops what serves it."""
+    settings = settings or Settings()
+    load_kinds()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        configure(settings)
+        async with running(settings) as services:
+            app.state.services = services
+            yield
+
+    app = FastAPI(title="Assay", version="0.1.0", lifespan=lifespan, redoc_url=None)
+    for resource in (score, kinds, verifiers, scores, keys, projects, health):
+        app.include_router(resource.router)
+    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(RequestValidationError, _on_bad_parameter)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_fault)
+    app.add_middleware(Observed)
+    return app
+
+
+def problem_response(problem: Problem) -> Response:
+    """The problem+json response."""
+    return Response(
+        wire.encode(problem.body()),
+        problem.status,
+        headers=dict(problem.headers()),
+        media_type="application/problem+json",
+    )
+
+
+async def _on_problem(_: Request, error: Exception) -> Response:
+    if not isinstance(error, Problem):
+        raise TypeError from error
+    return problem_response(error)
+
+
+async def _on_bad_parameter(_: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise TypeError from error
+    first = {**error.errors()[0]}
+    first["loc"] = first["loc"][1:]  # without "query" or "path"
+    return problem_response(Problem("invalid-parameter", describe(first), pointer=pointer(first["loc"])))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise TypeError from error
+    path = wire.quote(request.url.path)
+    if error.status_code == 405:
+        response = problem_response(Problem("method-not-allowed", f"{path} does not take {request.method}"))
+        response.headers.update(error.headers or {})
+        return response
+    if error.status_code == 404:
+        return problem_response(Problem("not-found", f"nothing at {path}; GET /openapi.json lists what there is"))
+    return problem_response(Problem("invalid-header", str(error.detail)))
+
+
+async def _on_fault(_: Request, error: Exception) -> Response:
+    return problem_response(Problem("internal-error", "the service failed; its log says why. Nothing was scored"))
+
+
+class Observed:
+    """Counts and times every request, by route and never by the path as sent."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 500
+
+        async def observe(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, observe)
+        finally:
+            route = getattr(scope.get("route"), "path", "unknown")
+            method = scope["method"] if route != "unknown" else "any"
+            metrics.REQUESTS.labels(method, route, status).inc()
+            metrics.REQUEST_SECONDS.labels(route).observe(time.perf_counter() - started)

@@ -1,0 +1,41 @@
+"""Prometheus metrics. Labels name kinds, outcomes and routes, never a project or a caller's text."""
+
+from __future__ import annotations
+
+import os
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+REQUESTS = Counter("assay_requests_total", "Requests answered.", ["method", "route", "status"])
+REQUEST_SECONDS = Histogram(
+    "assay_request_seconds",
+    "Time to answer a request.",
+    ["route"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+ITEMS = Counter("assay_items_total", "Items answered.", ["kind", "outcome"])
+ERRORS = Counter("assay_item_errors_total", "Items left unscored, by reason.", ["kind", "error"])
+CACHED = Counter("assay_items_cached_total", "Items answered with a verdict that was reused.", ["kind"])
+VERIFY_SECONDS = Histogram(
+    "assay_verify_seconds",
+    "Time of one call of a kind's verify.",
+    ["kind"],
+    buckets=(0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120),
+)
+COMMIT_SECONDS = Histogram(
+    "assay_commit_seconds", "Time of one commit.", buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5)
+)
+COMMIT_BATCHES = Histogram(
+    "assay_commit_requests", "Requests that shared one commit.", buckets=(1, 2, 4, 8, 16, 32, 64)
+)
+IN_FLIGHT_BYTES = Gauge("assay_in_flight_bytes", "Request bodies held.", multiprocess_mode="livesum")
+
+
+def render() -> bytes:
+    """The text exposition; of all API processes where there are several."""
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+    return generate_latest(REGISTRY)

@@ -1,0 +1,112 @@
+"""What one API process is made of, and how it starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.auth import Authenticator
+from app.cache import VerdictCache
+from app.engine import Engine
+from app.errors import Problem
+from app.guarded.pool import GuardedPool
+from app.idempotency import IDEMPOTENCY_AGE, ScoreFlights
+from app.recorder import Recorder
+from app.registry import Registry
+from app.selfcheck import check_kinds
+from app.settings import Settings
+from app.store import scores
+from app.store.database import Database
+from verifiers.base import load_kinds
+
+log = structlog.get_logger()
+
+RECHECK_S = 30.0
+"""How often a kind that failed its self-check is tried again."""
+MAINTENANCE_S = 600.0
+"""How often partitions are made ahead and what has outlived its retention is removed."""
+
+
+@dataclass(slots=True)
+class Services:
+    """Shared by the request handlers of one process."""
+
+    settings: Settings
+    database: Database
+    auth: Authenticator
+    registry: Registry
+    guard: GuardedPool
+    engine: Engine
+    flights: ScoreFlights
+    body_bytes: int = 0
+    """Bytes of request bodies held at the moment."""
+
+
+def share(total: int, workers: int) -> int:
+    """One API process's share of a budget of the host, at least 1."""
+    return max(1, total // workers)
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Services]:
+    """Start everything, prove every kind on known items, and stop it all at the end."""
+    if settings.database_url is None:
+        raise RuntimeError("the supervisor sets ASSAY_DATABASE_URL before an API process starts")
+    kinds = load_kinds()
+    # one connection of the share is the recorder's own
+    connections = max(1, share(settings.database_connections, settings.workers) - 1)
+    database = Database(settings.database_url.get_secret_value(), connections)
+    guard = GuardedPool(
+        share(settings.guard_workers, settings.workers),
+        sorted({module for kind in kinds.values() for module in kind.guarded}),
+    )
+    recorder = Recorder(database)
+    registry = Registry(database)
+    engine = Engine(registry, recorder, guard, VerdictCache(settings.cache_mb))
+    services = Services(settings, database, Authenticator(database), registry, guard, engine, ScoreFlights())
+    await guard.start()
+    recorder.start()
+    chores = [asyncio.create_task(_maintain(database)), asyncio.create_task(_recheck(engine, guard))]
+    try:
+        engine.unavailable = await check_kinds(guard)
+        yield services
+    finally:
+        for chore in chores:
+            chore.cancel()
+        await asyncio.gather(*chores, return_exceptions=True)
+        await recorder.close()
+        await guard.close()
+        await database.close()
+
+
+async def _recheck(engine: Engine, guard: GuardedPool) -> None:
+    """Bring a failed kind back once it can prove itself."""
+    while True:
+        await asyncio.sleep(RECHECK_S)
+        if engine.unavailable:
+            engine.unavailable = await check_kinds(guard, only=tuple(engine.unavailable))
+
+
+async def maintain_once(connection: AsyncConnection, now: datetime) -> None:
+    """Partitions ahead of the clock; completions and idempotency keys past their time removed."""
+    await scores.ensure_partitions(connection, now)
+    await scores.forget_completions(connection, now)
+    await scores.forget_idempotency(connection, now, IDEMPOTENCY_AGE)
+
+
+async def _maintain(database: Database) -> None:
+    while True:
+        try:
+            async with database.begin() as connection:
+                await maintain_once(connection, datetime.now(UTC))
+        except Problem as problem:
+            log.warning("maintenance put off", reason=problem.detail)
+        except Exception:
+            log.exception("maintenance failed")
+        await asyncio.sleep(MAINTENANCE_S)

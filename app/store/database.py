@@ -1,0 +1,113 @@
+"""The database connection of one process: the engine, its health, its migrations."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import structlog
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import URL, Connection, make_url, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+import migrations
+from app.errors import Problem
+from app.store.faults import is_unreachable
+
+log = structlog.get_logger()
+
+MIGRATION_LOCK = 0x41535359
+"""Key of the advisory lock that lets one process migrate at a time."""
+
+
+def async_url(url: str) -> URL:
+    """The URL with the asyncpg driver; raises ValueError for a database other than PostgreSQL."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() not in ("postgresql", "postgres"):
+        raise ValueError(f"ASSAY_DATABASE_URL must name a PostgreSQL database, not {parsed.get_backend_name()!r}")
+    return parsed.set(drivername="postgresql+asyncpg")
+
+
+class Database:
+    """A pool of connections. `connections` bounds it; a connection that has died is replaced unseen."""
+
+    def __init__(self, url: str, connections: int) -> None:
+        self.url = async_url(url)
+        self.engine: AsyncEngine = create_async_engine(
+            self.url,
+            pool_size=connections,
+            max_overflow=0,
+            pool_timeout=10,
+            pool_pre_ping=True,
+            connect_args={"timeout": 5, "command_timeout": 60},
+        )
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction. Raises `Problem` (503) where the database cannot be reached."""
+        try:
+            async with self.engine.begin() as connection:
+                yield connection
+        except Exception as error:
+            if not is_unreachable(error):
+                raise
+            log.warning("database unreachable", error=type(error).__name__)
+            raise unreachable() from error
+
+    async def connect_raw(self) -> asyncpg.Connection:
+        """A connection of its own outside the pool, for the group-commit writer's COPY."""
+        query = self.url.query
+        host = query.get("host") or self.url.host
+        return await asyncpg.connect(
+            host=host,
+            port=self.url.port,
+            user=self.url.username,
+            password=self.url.password,
+            database=self.url.database,
+            ssl=query.get("ssl") or query.get("sslmode"),
+            timeout=5,
+            command_timeout=60,
+        )
+
+    async def reachable(self) -> bool:
+        """Whether a query is answered within two seconds."""
+        try:
+            async with asyncio.timeout(2), self.begin() as connection:
+                await connection.execute(text("SELECT 1"))
+        except (Problem, TimeoutError):
+            return False
+        return True
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+def unreachable() -> Problem:
+    """The problem of a database that cannot be reached."""
+    return Problem(
+        "storage-unavailable",
+        "the database cannot be reached, so nothing was recorded and no verdict is given; send the request again",
+    )
+
+
+async def migrate(
+    database: Database, revision: str = "head", step: Callable[[Config, str], None] = command.upgrade
+) -> None:
+    """Bring the schema to `revision`; one process at a time does, others wait.
+
+    `step` is alembic's `command.upgrade`, or `command.downgrade` to go back.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+
+    def run(connection: Connection) -> None:
+        config.attributes["connection"] = connection
+        step(config, revision)
+
+    async with database.begin() as connection:
+        await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+        await connection.run_sync(run)

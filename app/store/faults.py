@@ -1,0 +1,34 @@
+"""Telling apart what can go wrong between us and PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncpg
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+_UNREACHABLE_CLASSES = ("08", "53", "57")
+"""SQLSTATE classes: connection exception, insufficient resources, operator intervention."""
+_REFUSED_CLASSES = ("21", "22", "23", "44", "54", "P0")
+"""SQLSTATE classes: cardinality, data exception, integrity, check option, program limit, raised by a trigger."""
+
+
+def _sqlstate(error: BaseException) -> str:
+    return str(getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or "")
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Whether the database could not be reached, or went away: the same request may succeed later."""
+    if isinstance(error, OSError | TimeoutError | PoolTimeoutError):
+        return True
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or (error.orig is not None and is_unreachable(error.orig))
+    if isinstance(error, asyncpg.DataError):
+        return False
+    if isinstance(error, asyncpg.InterfaceError):  # the client's own: "connection is closed"
+        return True
+    return _sqlstate(error).startswith(_UNREACHABLE_CLASSES)
+
+
+def is_refused(error: BaseException) -> bool:
+    """Whether the database (or its client library) refused a row for what the row holds."""
+    return isinstance(error, asyncpg.DataError | UnicodeError) or _sqlstate(error).startswith(_REFUSED_CLASSES)

@@ -1,0 +1,166 @@
+"""The tables. migrations/ creates them; a test holds the two against each other.
+
+Caller text is stored as bytes (JSON with every non-ASCII character escaped), since PostgreSQL's text refuses NUL
+and lone surrogates, which completions contain. `scores` and `completions` are partitioned by their UUIDv7 id,
+that is by time, and carry no foreign keys: a check a row would cost more than the row.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    REAL,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import TIMESTAMP
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+BUILTIN_PROJECT = UUID(int=0)
+"""Owns the built-in verifiers, which every project sees. It has no keys."""
+DEFAULT_PROJECT = "default"
+"""The operator's project: its admin keys may create other projects."""
+
+
+def _created() -> Column[object]:
+    return Column("created_at", TIMESTAMP(timezone=True), nullable=False, server_default=func.now())
+
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("keep", Text, nullable=False, server_default="full"),
+    Column("retention_days", Integer),
+    _created(),
+    CheckConstraint("keep IN ('full', 'hash', 'none')", name="keep"),
+    CheckConstraint("retention_days > 0", name="retention_days"),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("project_id", ForeignKey("projects.id"), nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("hint", Text, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    _created(),
+    Column("revoked_at", TIMESTAMP(timezone=True)),
+)
+
+verifiers = Table(
+    "verifiers",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("project_id", ForeignKey("projects.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("archived_at", TIMESTAMP(timezone=True)),
+    _created(),
+    UniqueConstraint("project_id", "name"),
+)
+
+verifier_versions = Table(
+    "verifier_versions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("project_id", ForeignKey("projects.id"), nullable=False),
+    Column("verifier_id", ForeignKey("verifiers.id")),  # null: sent inline with a request
+    Column("version", Integer, nullable=False),  # 0: sent inline with a request
+    Column("kind", Text, nullable=False),
+    Column("config", LargeBinary, nullable=False),
+    Column("config_sha256", LargeBinary, nullable=False),
+    Column("description", LargeBinary, nullable=False),
+    Column("examples", LargeBinary, nullable=False),
+    _created(),
+    UniqueConstraint("verifier_id", "version"),
+    CheckConstraint("(verifier_id IS NULL) = (version = 0)", name="version"),
+)
+Index(
+    "uq_verifier_versions_inline",
+    verifier_versions.c.project_id,
+    verifier_versions.c.kind,
+    verifier_versions.c.config_sha256,
+    unique=True,
+    postgresql_where=verifier_versions.c.verifier_id.is_(None),
+)
+
+scores = Table(
+    "scores",
+    metadata,
+    Column("project_id", Uuid, primary_key=True),
+    Column("id", Uuid, primary_key=True),
+    Column("batch_id", Uuid, nullable=False),
+    Column("version_id", Uuid),  # null: the item named no verifier that exists
+    Column("revision", SmallInteger, nullable=False),
+    Column("run", Text),
+    Column("step", BigInteger),
+    Column("item_id", LargeBinary),
+    Column("item_group", LargeBinary),
+    Column("outcome", Text, nullable=False),
+    Column("score", Double),
+    Column("verdict", LargeBinary, nullable=False),  # detail, components, steps and error
+    Column("ms", REAL, nullable=False),
+    Column("cached", Boolean, nullable=False),
+    CheckConstraint("(score IS NULL) = (outcome IN ('unscored', 'pending'))", name="score"),
+    CheckConstraint("score > '-Infinity' AND score < 'Infinity'", name="finite"),
+    postgresql_partition_by="RANGE (id)",
+)
+Index(
+    "ix_scores_run",
+    scores.c.project_id,
+    scores.c.run,
+    scores.c.id,
+    postgresql_where=scores.c.run.is_not(None),
+)
+
+completions = Table(
+    "completions",
+    metadata,
+    Column("project_id", Uuid, primary_key=True),
+    Column("score_id", Uuid, primary_key=True),
+    Column("sha256", LargeBinary, nullable=False),
+    Column("item", LargeBinary),  # prompt, completion, reference and the rest; null where only the hash is kept
+    postgresql_partition_by="RANGE (score_id)",
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("project_id", ForeignKey("projects.id"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("request_sha256", LargeBinary, nullable=False),
+    Column("status", SmallInteger),
+    Column("response", LargeBinary),
+    Column("score_ids", ARRAY(Uuid)),  # instead of a response: the scores that a request to /score recorded
+    _created(),
+    Index("ix_idempotency_created_at", text("created_at")),
+)

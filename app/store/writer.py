@@ -1,0 +1,184 @@
+"""The hot path into PostgreSQL: many requests' scores in one transaction, by COPY.
+
+COPY of 512 rows took 1.5 ms of our CPU time where `INSERT ... SELECT unnest` took 2.5 ms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import asyncpg
+
+from app.store.database import Database
+from app.store.faults import is_refused, is_unreachable
+from app.store.tables import completions, scores
+
+ScoreRow = tuple[
+    UUID, UUID, UUID, UUID | None, int, str | None, int | None, bytes | None, bytes | None,
+    str, float | None, bytes, float, bool,
+]  # fmt: skip
+"""The columns of `scores`, in order."""
+CompletionRow = tuple[UUID, UUID, bytes, bytes | None]
+"""The columns of `completions`, in order."""
+
+_SCORE_COLUMNS = [column.name for column in scores.columns]
+_COMPLETION_COLUMNS = [column.name for column in completions.columns]
+
+_CLAIM = """
+    INSERT INTO idempotency (project_id, key, request_sha256, score_ids)
+    VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING key
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyRow:
+    """The key under which a batch is recorded, and the hash of the request that used it."""
+
+    project_id: UUID
+    key: str
+    request_sha256: bytes
+
+
+@dataclass(slots=True)
+class Batch:
+    """One request's rows. `substitutes` are the rows that take the place of ones the database refuses.
+
+    After `Writer.commit`, `duplicate` says that the idempotency key was taken and nothing was written, and
+    `refused` holds the positions of the rows that the database refused.
+    """
+
+    scores: list[ScoreRow]
+    completions: dict[UUID, CompletionRow]
+    substitutes: Sequence[ScoreRow]
+    idempotency: IdempotencyRow | None = None
+    duplicate: bool = False
+    refused: list[int] = field(default_factory=list)
+
+    @property
+    def ids(self) -> list[UUID]:
+        return [row[1] for row in self.scores]
+
+
+class Writer:
+    """Owns one connection. Not safe for concurrent use: the recorder has one writer at a time."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: asyncpg.Connection | None = None
+        self._unsure = False
+        """Whether the last commit was cut off, so that it may or may not have happened."""
+
+    async def commit(self, batches: Sequence[Batch]) -> None:
+        """Write the batches in one transaction, so that one flush to disk serves them all.
+
+        Where the database refuses a row, the batches are written one by one, and the batch with that row row by
+        row: nobody's neighbour is lost. Raises what `faults.is_unreachable` recognises if the database is away;
+        calling again is safe, since what had been committed is not written twice.
+        """
+        try:
+            connection = await self._connected()
+            fresh = await self._not_yet_written(connection, batches)
+            await self._commit_together(connection, fresh)
+            self._unsure = False
+        except Exception as error:
+            if is_unreachable(error):
+                self._unsure = True
+                self._drop()
+            raise
+
+    async def _commit_together(self, connection: asyncpg.Connection, batches: Sequence[Batch]) -> None:
+        try:
+            async with connection.transaction():
+                winners = [batch for batch in batches if await self._claimed(connection, batch)]
+                await _copy(connection, winners)
+        except Exception as error:
+            if not is_refused(error):
+                raise
+            for batch in batches:
+                await self._commit_alone(connection, batch)
+
+    async def _commit_alone(self, connection: asyncpg.Connection, batch: Batch) -> None:
+        try:
+            async with connection.transaction():
+                if await self._claimed(connection, batch):
+                    await _copy(connection, [batch])
+        except Exception as error:
+            if not is_refused(error):
+                raise
+            await self._commit_row_by_row(connection, batch)
+
+    async def _commit_row_by_row(self, connection: asyncpg.Connection, batch: Batch) -> None:
+        refused: list[int] = []
+        async with connection.transaction():
+            if not await self._claimed(connection, batch):
+                return
+            for position, row in enumerate(batch.scores):
+                completion = batch.completions.get(row[1])
+                if not await _copied(connection, row, completion):
+                    refused.append(position)
+                    await _copied(connection, batch.substitutes[position], None)
+        batch.refused = refused
+
+    async def _claimed(self, connection: asyncpg.Connection, batch: Batch) -> bool:
+        claim = batch.idempotency
+        if claim is None:
+            return True
+        row = await connection.fetchrow(_CLAIM, claim.project_id, claim.key, claim.request_sha256, batch.ids)
+        batch.duplicate = row is None
+        return not batch.duplicate
+
+    async def _not_yet_written(
+        self, connection: asyncpg.Connection, batches: Sequence[Batch]
+    ) -> Sequence[Batch]:
+        """The batches to write: all, unless the last commit's end is unknown and may have written some."""
+        if not self._unsure:
+            return batches
+        firsts = [batch.scores[0] for batch in batches]
+        rows = await connection.fetch(
+            "SELECT id FROM scores WHERE (project_id, id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))",
+            [row[0] for row in firsts],
+            [row[1] for row in firsts],
+        )
+        written = {row["id"] for row in rows}
+        return [batch for batch in batches if batch.scores[0][1] not in written]
+
+    async def _connected(self) -> asyncpg.Connection:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._database.connect_raw()
+        return self._connection
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close(timeout=5)
+
+
+async def _copy(connection: asyncpg.Connection, batches: Sequence[Batch]) -> None:
+    score_rows = [row for batch in batches for row in batch.scores]
+    completion_rows = [row for batch in batches for row in batch.completions.values()]
+    if score_rows:
+        await connection.copy_records_to_table("scores", records=score_rows, columns=_SCORE_COLUMNS)
+    if completion_rows:
+        await connection.copy_records_to_table("completions", records=completion_rows, columns=_COMPLETION_COLUMNS)
+
+
+async def _copied(connection: asyncpg.Connection, row: ScoreRow, completion: CompletionRow | None) -> bool:
+    """Whether the database took the row; if not, the transaction goes on without it."""
+    try:
+        async with connection.transaction():
+            await connection.copy_records_to_table("scores", records=[row], columns=_SCORE_COLUMNS)
+            if completion is not None:
+                await connection.copy_records_to_table(
+                    "completions", records=[completion], columns=_COMPLETION_COLUMNS
+                )
+    except Exception as error:
+        if not is_refused(error):
+            raise
+        return False
+    return True

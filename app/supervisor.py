@@ -1,0 +1,186 @@
+"""`assay serve`: starts the database, brings it up to date, runs the API processes, and stops it all again.
+
+Only this process starts the embedded PostgreSQL; the API processes are told where it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+import uvicorn
+from pydantic import SecretStr
+from uvicorn.supervisors import Multiprocess
+
+import app
+import verifiers
+from app.auth import ENVIRONMENT_KEY_NAME, FIRST_KEY_NAME, SCOPES, digest, new_secret
+from app.first_score import show_first_score
+from app.logs import configure
+from app.main import create_app
+from app.registry import register_builtins
+from app.settings import Settings
+from app.store import keys, projects
+from app.store.database import Database, migrate
+from app.store.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from app.store.scores import ensure_partitions
+from app.store.tables import BUILTIN_PROJECT, DEFAULT_PROJECT
+from verifiers.base import load_kinds
+
+log = structlog.get_logger()
+
+WATCH_S = 1.0
+"""How often the embedded database is looked at."""
+DATABASE_WAIT_S = 60.0
+"""How long the service waits at start for a database that does not answer yet."""
+
+
+class StartError(Exception):
+    """The service cannot start; the message says what to do."""
+
+
+def serve(settings: Settings) -> None:
+    """Run until a signal ends it. Raises `StartError`."""
+    configure(settings)
+    _require_own_verifiers()
+    listener = _listen(settings)
+    try:
+        with _database(settings) as url:
+            ready = settings.model_copy(update={"database_url": SecretStr(url)})
+            secret = asyncio.run(prepare(ready))
+            threading.Thread(target=show_first_score, args=(ready, secret), name="first score", daemon=True).start()
+            _serve(ready, listener)
+    except EmbeddedPostgresError as error:
+        raise StartError(str(error)) from error
+    finally:
+        listener.close()
+
+
+def _serve(settings: Settings, listener: socket.socket) -> None:
+    os.environ["ASSAY_DATABASE_URL"] = settings.database_url.get_secret_value() if settings.database_url else ""
+    options = {
+        "loop": "uvloop",
+        "http": "httptools",
+        "lifespan": "on",
+        "access_log": False,
+        "log_level": "warning",
+        "server_header": False,
+        "timeout_graceful_shutdown": 15,
+    }
+    if settings.workers == 1:
+        uvicorn.Server(uvicorn.Config(create_app(settings), **options)).run(sockets=[listener])  # type: ignore[arg-type]
+        return
+    with tempfile.TemporaryDirectory(prefix="assay-metrics-") as metrics:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
+        config = uvicorn.Config("app.main:create_app", factory=True, workers=settings.workers, **options)  # type: ignore[arg-type]
+        Multiprocess(config, sockets=[listener], target=uvicorn.Server(config).run).run()
+
+
+def _require_own_verifiers() -> None:
+    """Refuse to run with another package named `verifiers`: the name is also a public one."""
+    ours = Path(app.__file__).resolve().parent.parent
+    theirs = Path(verifiers.__file__ or "").resolve().parent.parent
+    if ours != theirs:
+        raise StartError(
+            f"the package 'verifiers' was found in {theirs}, not in {ours}: "
+            "run Assay in an environment of its own (make run makes one)"
+        )
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise StartError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
+            "set ASSAY_PORT or ASSAY_HOST, or stop what listens there"
+        ) from None
+    listener.set_inheritable(True)
+    return listener
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[str]:
+    """The URL of the database to use; an embedded one is started, watched, and released at the end."""
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+        return
+    server = EmbeddedPostgres.start(settings.home)
+    done = threading.Event()
+    watch = threading.Thread(target=_watch, args=(server, done), name="database watch", daemon=True)
+    watch.start()
+    try:
+        yield server.dsn
+    finally:
+        done.set()
+        watch.join()
+        server.stop()
+
+
+def _watch(server: EmbeddedPostgres, done: threading.Event) -> None:
+    """Bring the embedded database back if it dies."""
+    while not done.wait(WATCH_S):
+        try:
+            server.ensure_running()
+        except EmbeddedPostgresError as error:
+            log.error("the embedded database is down", reason=str(error))
+
+
+async def prepare(settings: Settings) -> str | None:
+    """Bring the database up to date: schema, partitions, built-in verifiers, first key.
+
+    Returns the admin key where it is known: the one of the environment, or one just made.
+    """
+    if settings.database_url is None:
+        raise StartError("no database")
+    load_kinds()
+    try:
+        database = Database(settings.database_url.get_secret_value(), 1)
+    except ValueError as error:
+        raise StartError(str(error)) from error
+    try:
+        await _wait_for(database)
+        await migrate(database)
+        async with database.begin() as connection:
+            await ensure_partitions(connection, datetime.now(UTC))
+            await projects.ensure(connection, ".builtin", BUILTIN_PROJECT)
+            project = await projects.ensure(connection, DEFAULT_PROJECT)
+            await register_builtins(connection)
+            if settings.api_key is not None:
+                secret = settings.api_key.get_secret_value()
+                await keys.replace_named(
+                    connection, project.id, ENVIRONMENT_KEY_NAME, digest(secret), secret[-4:], SCOPES
+                )
+                return secret
+            if await keys.any_live(connection, project.id, "admin"):
+                return None
+            secret = new_secret()
+            await keys.create(connection, project.id, FIRST_KEY_NAME, digest(secret), secret[-4:], SCOPES)
+        sys.stdout.write(f"\nYour admin key, shown this once:\n\n    {secret}\n\n")
+        sys.stdout.flush()
+        return secret
+    finally:
+        await database.close()
+
+
+async def _wait_for(database: Database) -> None:
+    for attempt in range(int(DATABASE_WAIT_S)):
+        if await database.reachable():
+            return
+        if attempt == 0:
+            log.warning("waiting for the database")
+        await asyncio.sleep(1)
+    raise StartError("the database at ASSAY_DATABASE_URL does not answer; check the URL, and that it runs")

@@ -1,0 +1,124 @@
+"""JSON in and out: the one path by which every body is decoded and every answer encoded.
+
+In: UTF-8; depth is checked before anything is parsed; lone surrogates and NUL are kept; NaN, the infinities and
+numbers that overflow to them (1e999) are refused at any depth. Out: ASCII-only JSON, which carries both
+unharmed. The standard library's C parser is used because the faster ones refuse lone surrogates.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import AsyncIterator
+from typing import Any, NoReturn
+
+from app.errors import Problem
+
+MAX_BODY = 32 * 1024 * 1024
+"""Bytes of a body, after decompression."""
+MAX_DEPTH = 64
+
+_NOT_STRUCTURE = bytes(b for b in range(256) if b not in b'[]{}"')
+
+
+def too_deep(body: bytes, limit: int = MAX_DEPTH) -> bool:
+    """Whether the JSON text nests deeper than `limit`, found without parsing it.
+
+    Escapes and the contents of strings are dropped, leaving brackets only; each round then peels the innermost
+    pairs, so what survives `limit` rounds is nested deeper, or is unbalanced and for the parser to refuse.
+    """
+    kept = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NOT_STRUCTURE)
+    brackets = b"".join(kept.split(b'"')[::2])
+    for _ in range(limit):
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if not brackets:
+            return False
+    if b"[]" in brackets or b"{}" in brackets:
+        return True
+    opening = len(brackets) - len(brackets.lstrip(b"[{"))
+    return opening > limit
+
+
+class _NotFiniteError(ValueError):
+    pass
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise _NotFiniteError(name)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise _NotFiniteError(text if len(text) < 20 else "a number too large")
+    return value
+
+
+_decoder = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse_constant)
+_encoder = json.JSONEncoder(ensure_ascii=True, allow_nan=False, check_circular=False, separators=(",", ":"))
+
+
+def decode(body: bytes) -> Any:
+    """The value of a JSON text. Raises `Problem` (400) saying what is wrong and where."""
+    if too_deep(body):
+        raise Problem("invalid-json", f"the body nests deeper than {MAX_DEPTH} levels")
+    try:
+        return _decoder.decode(body.decode("utf-8", "surrogatepass"))
+    except UnicodeDecodeError as error:
+        raise Problem("invalid-json", f"the body is not UTF-8 at byte {error.start}") from None
+    except json.JSONDecodeError as error:
+        raise Problem("invalid-json", f"{error.msg} at line {error.lineno}, column {error.colno}") from None
+    except _NotFiniteError as error:
+        raise Problem("invalid-json", f"{error} is not a finite number; send null or a string") from None
+    except RecursionError:
+        raise Problem("invalid-json", f"the body nests deeper than {MAX_DEPTH} levels") from None
+    except ValueError:  # the interpreter's bound on the digits of an integer
+        raise Problem("invalid-json", "an integer has too many digits; send it as a string") from None
+
+
+def encode(value: Any) -> str:
+    """`value` as ASCII-only JSON. Raises ValueError on NaN and infinity, TypeError on what JSON has not."""
+    return _encoder.encode(value)
+
+
+async def read_body(
+    chunks: AsyncIterator[bytes], *, content_length: str | None, content_encoding: str | None
+) -> bytes:
+    """A request's body, decompressed (gzip or deflate) and never longer than `MAX_BODY`.
+
+    Raises `Problem`: 413 beyond the limit, also once decompressed; 415 for an encoding that is not offered; 400
+    for a damaged one.
+    """
+    encoding = (content_encoding or "identity").strip().lower()
+    if encoding not in ("identity", "gzip", "deflate"):
+        raise Problem("unsupported-encoding", "send the body plain, or with Content-Encoding gzip or deflate")
+    if content_length is not None and content_length.isdigit() and int(content_length) > MAX_BODY:
+        raise _too_large()
+    unpack = None if encoding == "identity" else zlib.decompressobj(wbits=47)  # 47: gzip or zlib, by its header
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in chunks:
+        if unpack is not None:
+            try:
+                chunk = unpack.decompress(chunk, MAX_BODY - size + 1)
+            except zlib.error as error:
+                raise Problem("invalid-encoding", f"the {encoding} body is damaged: {error}") from None
+        size += len(chunk)
+        if size > MAX_BODY or (unpack is not None and unpack.unconsumed_tail):
+            raise _too_large()
+        parts.append(chunk)
+    if unpack is not None and not unpack.eof:
+        raise Problem("invalid-encoding", f"the {encoding} body is cut short")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large() -> Problem:
+    return Problem(
+        "body-too-large", f"a body holds at most {MAX_BODY // 2**20} MiB after decompression; send smaller batches"
+    )
+
+
+def quote(text: str, limit: int = 100) -> str:
+    """Caller text for a message: quoted, escaped to printable ASCII, and cut short."""
+    return ascii(text if len(text) <= limit else text[:limit] + "...")

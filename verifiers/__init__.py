@@ -1,0 +1,1 @@
+"""The verifiers: what a verdict is (`base`), and one module per kind."""

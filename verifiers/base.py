@@ -1,0 +1,377 @@
+"""What a verdict is, and how a kind of verifier is declared.
+
+A kind is one module in this package: a class with `@register`, a pydantic `Config` fixed when a verifier is
+registered, and `verify`, which turns items into verdicts in the same order. Authentication, caching, storage,
+metrics and deadlines of the whole request belong to the engine and never to a kind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import pkgutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+MAX_DETAIL_CHARS = 200
+"""Caller text quoted in a verdict's detail or in an error message is cut to this many characters."""
+
+
+class Outcome(StrEnum):
+    """What happened to one item. Every outcome but the last two carries a score."""
+
+    CORRECT = "correct"
+    INCORRECT = "incorrect"
+    PARTIAL = "partial"
+    SCORED = "scored"
+    """A continuous score: similarity, judge, reward model."""
+    UNPARSEABLE = "unparseable"
+    TIMEOUT = "timeout"
+    MEMORY_EXCEEDED = "memory_exceeded"
+    OUTPUT_EXCEEDED = "output_exceeded"
+    CRASHED = "crashed"
+    REJECTED = "rejected"
+    """The candidate broke a rule, such as a list of guesses; scored, usually 0."""
+    UNSCORED = "unscored"
+    """Our fault or the caller's, never the candidate's: `score` is null and `error` says why."""
+    PENDING = "pending"
+    """The outcome is not known yet."""
+
+
+class ErrorType(StrEnum):
+    """The closed list of reasons for `unscored`; docs/verdicts.md explains each."""
+
+    BAD_ITEM = "bad_item"
+    """The item or its reference cannot be used as sent. Not retryable."""
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    """The request's deadline passed before this item was verified."""
+    WORKER_TIMEOUT = "worker_timeout"
+    """A guarded worker was killed by the wall clock without having used its CPU time: the host was busy."""
+    WORKER_LOST = "worker_lost"
+    """A guarded worker died of something that is not the item's doing."""
+    KIND_UNAVAILABLE = "kind_unavailable"
+    """The kind failed its self-check at start; see /readyz."""
+    VERIFIER_FAULT = "verifier_fault"
+    """The verifier raised, or broke its contract (length, order, finiteness)."""
+    NOT_RECORDED = "not_recorded"
+    """The database refused this verdict's row; a verdict that is not recorded is not given."""
+
+
+class Message(BaseModel):
+    """One chat message, in the OpenAI form. Fields beyond these are kept and not looked at."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    role: str
+    content: str | list[dict[str, Any]] | None = None
+
+    @property
+    def text(self) -> str:
+        """The message's text: its content, or its text parts joined."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(t for part in self.content or () if isinstance(t := part.get("text"), str))
+
+
+class Item(BaseModel):
+    """One completion with its prompt, reference and metadata."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str | None = Field(None, description="Echoed in the result; yours to choose.", examples=["a1"])
+    prompt: str | list[Message] | None = Field(None, examples=["What is 6 times 7?"])
+    completion: str | list[Message] = Field(
+        description="What the model wrote: text, or chat messages.", examples=["6 * 7 is \\boxed{42}."]
+    )
+    reference: Any = Field(
+        None, description="What the verifier compares with; its form depends on the kind.", examples=["42"]
+    )
+    group: str | None = Field(None, description="Names the prompt whose completions belong together.")
+    tokens: int | None = Field(None, ge=0, le=2**31 - 1, description="Length of the completion in tokens.")
+    finish_reason: str | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict, description="Anything; stored, never interpreted.")
+
+    @property
+    def text(self) -> str:
+        """The completion as text: the string itself, or the text of its last assistant message."""
+        return _text(self.completion, "assistant")
+
+    @property
+    def prompt_text(self) -> str:
+        """The prompt as text: the string itself, its last message's text, or nothing."""
+        return _text(self.prompt, None)
+
+
+def _text(value: str | list[Message] | None, role: str | None) -> str:
+    if isinstance(value, str):
+        return value
+    for message in reversed(value or ()):
+        if role is None or message.role == role:
+            return message.text
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictError:
+    """Why an item is unscored. `message` says what to do about it."""
+
+    type: ErrorType
+    message: str
+    retryable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The score of one step: characters `start` to `end` (exclusive) of the completion's text."""
+
+    score: float
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a verifier says of one item.
+
+    `score` is a finite number for every outcome but `unscored` and `pending`, where it is None. `detail` is the
+    small account (the deciding stage, always, and why); `full` is added to it only when `detail: full` is asked.
+    Both hold plain JSON values.
+    """
+
+    outcome: Outcome
+    score: float | None
+    detail: dict[str, Any] = field(default_factory=dict)
+    full: dict[str, Any] = field(default_factory=dict)
+    components: dict[str, float] = field(default_factory=dict)
+    steps: tuple[Step, ...] | None = None
+    error: VerdictError | None = None
+    transient: bool = False
+    """Depends on the moment (a wall clock, a dead worker): never cached."""
+
+    @staticmethod
+    def binary(passed: bool, stage: str, **detail: Any) -> Verdict:
+        """`correct` with score 1, or `incorrect` with score 0."""
+        if passed:
+            return Verdict(Outcome.CORRECT, 1.0, {"stage": stage, **detail})
+        return Verdict(Outcome.INCORRECT, 0.0, {"stage": stage, **detail})
+
+    @staticmethod
+    def unscored(type: ErrorType, message: str, *, retryable: bool) -> Verdict:
+        """No score, because of a fault that is not the candidate's."""
+        return Verdict(Outcome.UNSCORED, None, error=VerdictError(type, message, retryable), transient=True)
+
+    @staticmethod
+    def bad_item(message: str) -> Verdict:
+        """The item or its reference cannot be used; says which field, and what to send instead."""
+        return Verdict.unscored(ErrorType.BAD_ITEM, message, retryable=False)
+
+
+class BadItemError(Exception):
+    """Raised inside a kind when one item's reference or prompt cannot be used; becomes `bad_item`."""
+
+
+class ConfigError(ValueError):
+    """A configuration that passes its schema but cannot work, such as a pattern that does not compile.
+
+    `pointer` is the JSON pointer of the field inside the configuration.
+    """
+
+    def __init__(self, message: str, pointer: str = "") -> None:
+        super().__init__(message)
+        self.pointer = pointer
+
+
+class GuardFault(StrEnum):
+    """Why a guarded call has no value."""
+
+    CPU = "cpu"
+    """Used up its CPU time: the payload's doing."""
+    MEMORY = "memory"
+    """Grew beyond its memory: the payload's doing."""
+    CRASHED = "crashed"
+    """The process died by itself (a segmentation fault, a stack overflow): the payload's doing."""
+    RAISED = "raised"
+    """The function raised an exception; `message` has it."""
+    WALL = "wall"
+    """Ran out of wall-clock time with CPU time to spare: the host was busy."""
+    DEADLINE = "deadline"
+    """The deadline passed before this payload was run or finished."""
+    UNAVAILABLE = "unavailable"
+    """No worker could be started."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuardLimits:
+    """Bounds of one guarded call; the parent kills the worker that breaks one."""
+
+    cpu_s: float = 4.0
+    wall_s: float = 40.0
+    memory_mb: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class GuardResult:
+    """The function's return value (plain JSON), or the fault that took its place."""
+
+    value: Any = None
+    fault: GuardFault | None = None
+    message: str = ""
+
+
+class Guard(Protocol):
+    """Runs our own code on hostile input in worker processes that the parent bounds and kills."""
+
+    async def run(
+        self, function: str, payloads: Sequence[Any], *, limits: GuardLimits, deadline: float
+    ) -> list[GuardResult]:
+        """Call `function` ("package.module:name") on each payload; results keep the order of the payloads.
+
+        The function takes one plain JSON value and returns one. One payload that hangs, grows or crashes costs
+        only itself. Returns by `deadline` (`time.monotonic()` seconds), give or take the time to kill a process.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the engine lends a kind for one call of `verify`."""
+
+    deadline: float
+    """`time.monotonic()` seconds; what is unfinished by then is returned as unscored."""
+    guard: Guard
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A known item by which a kind proves itself before the service is ready."""
+
+    item: Item
+    score: float
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+class Verifier(Protocol):
+    """One configured verifier. Construction compiles the configuration; raises `ConfigError` if it cannot."""
+
+    kind: ClassVar[str]
+    """The name on the wire."""
+    revision: ClassVar[int]
+    """Raised whenever this kind's verdicts change; stored with every score and part of the cache key."""
+    deterministic: ClassVar[bool]
+    cache: ClassVar[Literal["none", "memory"]]
+    """`none` where verifying costs less than looking up."""
+    Config: ClassVar[type[BaseModel]]
+    reference: ClassVar[TypeAdapter[Any]]
+    """The form of an item's reference; drives `reference_schema` of GET /kinds."""
+    examples: ClassVar[Sequence[Example]]
+    """At least one item that must pass and one that must not."""
+    guarded: ClassVar[Sequence[str]]
+    """Modules that guarded workers import once, before they fork."""
+
+    def __init__(self, config: Any) -> None: ...
+
+    async def verify(self, items: Sequence[Item], ctx: Context) -> list[Verdict]:
+        """One verdict per item, in order, by `ctx.deadline`; `unscored` for what is unfinished."""
+        ...
+
+
+class KindConfig(BaseModel):
+    """Base of every kind's configuration: unknown fields are refused, numbers are finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+KINDS: dict[str, type[Verifier]] = {}
+"""Every registered kind by its name, filled by `load_kinds`."""
+
+V = TypeVar("V", bound=type[Verifier])
+
+
+def register(cls: V) -> V:
+    """Class decorator: add a kind to `KINDS`. Raises ValueError on a name that is taken."""
+    if cls.kind in KINDS:
+        raise ValueError(f"two kinds are named {cls.kind!r}")
+    KINDS[cls.kind] = cls
+    return cls
+
+
+def load_kinds() -> dict[str, type[Verifier]]:
+    """Import every module of this package, so that each registers its kind; returns `KINDS`."""
+    package = importlib.import_module(__package__)
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{__package__}.{module.name}")
+    return KINDS
+
+
+def parse_reference(adapter: TypeAdapter[Any], value: Any) -> Any:
+    """Validate an item's reference; raises `BadItemError` naming the field and the fault, never the value."""
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        pointer = "".join(f"/{part}" for part in first["loc"])
+        raise BadItemError(f"reference{pointer}: {first['msg']}") from None
+
+
+async def verify_each(items: Sequence[Item], ctx: Context, verify_one: Callable[[Item], Verdict]) -> list[Verdict]:
+    """Verify items one by one on the event loop, giving way to other requests every few milliseconds.
+
+    For kinds whose single verdict takes microseconds. `BadItemError` becomes that item's `bad_item`.
+    """
+    verdicts: list[Verdict] = []
+    give_way = time.monotonic() + 0.004
+    for item in items:
+        now = time.monotonic()
+        if now > give_way:
+            await asyncio.sleep(0)
+            now = time.monotonic()
+            give_way = now + 0.004
+        if now > ctx.deadline:
+            verdicts.append(past_deadline())
+            continue
+        try:
+            verdicts.append(verify_one(item))
+        except BadItemError as error:
+            verdicts.append(Verdict.bad_item(str(error)))
+    return verdicts
+
+
+def past_deadline() -> Verdict:
+    """The verdict of an item that the deadline left unverified."""
+    return Verdict.unscored(
+        ErrorType.DEADLINE_EXCEEDED,
+        "the deadline passed before this item was verified; send fewer items or raise options.deadline_ms",
+        retryable=True,
+    )
+
+
+def guard_fault(result: GuardResult) -> Verdict:
+    """The verdict for a guarded call without a value: the candidate's fault gets 0, ours gets null."""
+    stage = {"stage": "guard", "fault": str(result.fault)}
+    match result.fault:
+        case GuardFault.CPU:
+            return Verdict(Outcome.TIMEOUT, 0.0, stage)
+        case GuardFault.MEMORY:
+            return Verdict(Outcome.MEMORY_EXCEEDED, 0.0, stage)
+        case GuardFault.CRASHED:
+            return Verdict(Outcome.CRASHED, 0.0, stage)
+        case GuardFault.DEADLINE:
+            return past_deadline()
+        case GuardFault.WALL:
+            return Verdict.unscored(
+                ErrorType.WORKER_TIMEOUT, "a worker ran out of wall-clock time on a busy host", retryable=True
+            )
+        case GuardFault.UNAVAILABLE:
+            return Verdict.unscored(ErrorType.WORKER_LOST, result.message or "no worker", retryable=True)
+        case _:
+            return Verdict.unscored(
+                ErrorType.VERIFIER_FAULT, clip(result.message or "the verifier failed"), retryable=False
+            )
+
+
+def clip(text: str, limit: int = MAX_DETAIL_CHARS) -> str:
+    """`text`, cut to `limit` characters with an ellipsis where something was cut."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
