@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 import time
@@ -58,6 +59,7 @@ class Authenticator:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._known: dict[bytes, tuple[Principal, float]] = {}
+        self._finding: dict[bytes, asyncio.Task[Principal | None]] = {}
 
     async def principal(self, header: str | None) -> Principal:
         """The principal of an Authorization header. Raises `Problem` (401)."""
@@ -66,19 +68,28 @@ class Authenticator:
             raise Problem("unauthorized", "send an API key as 'Authorization: Bearer <key>'")
         hashed = digest(secret.strip())
         known = self._known.get(hashed)
-        now = time.monotonic()
-        if known is not None and known[1] > now:
+        if known is not None and known[1] > time.monotonic():
             return known[0]
+        finding = self._finding.get(hashed)
+        if finding is None:
+            finding = self._finding[hashed] = asyncio.create_task(self._find(hashed), name="key lookup")
+            finding.add_done_callback(lambda _: self._finding.pop(hashed, None))
+        found = await asyncio.shield(finding)
+        if found is None:
+            raise Problem("unauthorized", "this API key is unknown or revoked")
+        return found
+
+    async def _find(self, hashed: bytes) -> Principal | None:
+        self._known.pop(hashed, None)
         async with self._database.begin() as connection:
             found = await store.find(connection, hashed)
         if found is None:
-            self._known.pop(hashed, None)
-            raise Problem("unauthorized", "this API key is unknown or revoked")
+            return None
         key, project = found
         principal = Principal(key.id, project, frozenset(key.scopes))
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
-        self._known[hashed] = (principal, now + TRUST_S)
+        self._known[hashed] = (principal, time.monotonic() + TRUST_S)
         return principal
 
     def forget(self) -> None:

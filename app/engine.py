@@ -248,9 +248,7 @@ class Engine:
         message = f"kind {resolved.kind} failed its self-check: {reason}"
         return Verdict.unscored(ErrorType.KIND_UNAVAILABLE, message, retryable=True)
 
-    async def _call(
-        self, resolved: Resolved, slots: Sequence[Slot], items: Sequence[Item], deadline: float
-    ) -> None:
+    async def _call(self, resolved: Resolved, slots: Sequence[Slot], items: Sequence[Item], deadline: float) -> None:
         """Call the kind and check what it returns."""
         if not items:
             return
@@ -279,9 +277,7 @@ class Engine:
         task.add_done_callback(self._late.discard)
         return [past_deadline()] * len(items)
 
-    async def _guarded_verify(
-        self, resolved: Resolved, items: Sequence[Item], deadline: float
-    ) -> list[Verdict]:
+    async def _guarded_verify(self, resolved: Resolved, items: Sequence[Item], deadline: float) -> list[Verdict]:
         """`verify`, its contract enforced. Where it raises on a batch, items are tried alone."""
         try:
             verdicts = await resolved.verifier.verify(items, Context(deadline, self._guard))
@@ -370,9 +366,7 @@ def _refused(result: Result) -> Result:
     )  # fmt: skip
 
 
-def _result(
-    task: Task, slot: Slot, score_id: UUID, options: Options, project: Project
-) -> tuple[Result, str]:
+def _result(task: Task, slot: Slot, score_id: UUID, options: Options, project: Project) -> tuple[Result, str]:
     """An item's answer, and the body to store (which keeps the brief detail even where none is asked for)."""
     verdict = slot.verdict or _fault("no verdict")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
@@ -23,6 +25,9 @@ from app.settings import Settings
 from verifiers.base import load_kinds
 
 log = structlog.get_logger()
+
+NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
+"""FastAPI's own looks for OpenTelemetry providers on every request; ours is `Observed`."""
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -38,11 +43,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         configure(settings)
         async with running(settings) as services:
             app.state.services = services
+            # What exists now lives as long as the process; scanning it again and again costs a tenth of the speed.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(20_000, 20, 20)
             yield
 
-    app = FastAPI(title="Assay", version="0.1.0", lifespan=lifespan, redoc_url=None)
+    app = FastAPI(title="Assay", version="0.1.0", lifespan=lifespan, redoc_url=None, telemetry=NO_TELEMETRY)
     for resource in (score, kinds, verifiers, scores, keys, projects, health):
-        app.include_router(resource.router)
+        app.router.routes.extend(resource.router.routes)  # include_router would match every request twice
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_bad_parameter)

@@ -49,9 +49,8 @@ def without_text(verdict: Verdict) -> str:
     """The stored body under a policy that keeps no completions: stages and error types, nothing a caller wrote."""
     stage = {key: verdict.detail[key] for key in ("stage", "fault") if key in verdict.detail}
     error = verdict.error
-    return (
-        f'"detail":{wire.encode(stage)},"components":{wire.encode(verdict.components)},"steps":null,"error":'
-        + ("null" if error is None else wire.encode(_error(error.type, "not kept", error.retryable)))
+    return f'"detail":{wire.encode(stage)},"components":{wire.encode(verdict.components)},"steps":null,"error":' + (
+        "null" if error is None else wire.encode(_error(error.type, "not kept", error.retryable))
     )
 
 

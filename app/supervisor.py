@@ -74,6 +74,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
         "access_log": False,
         "log_level": "warning",
         "server_header": False,
+        "proxy_headers": False,
         "timeout_graceful_shutdown": 15,
     }
     if settings.workers == 1:
@@ -82,7 +83,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     with tempfile.TemporaryDirectory(prefix="assay-metrics-") as metrics:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
         config = uvicorn.Config("app.main:create_app", factory=True, workers=settings.workers, **options)  # type: ignore[arg-type]
-        Multiprocess(config, sockets=[listener], target=uvicorn.Server(config).run).run()
+        Multiprocess(config, sockets=[listener]).run()
 
 
 def _require_own_verifiers() -> None:

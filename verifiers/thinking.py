@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from verifiers.base import Item
 
 OPEN = "<think>"
@@ -9,10 +11,13 @@ CLOSE = "</think>"
 _TEMPLATE_TAIL = 64
 """Characters at the end of a prompt in which a template's opened thinking part is sought."""
 
+Section = Literal["final", "whole"]
+"""Which part of a completion a kind reads: what follows the thinking, or everything."""
 
-def opened_by_prompt(item: Item) -> bool:
-    """Whether the prompt ends with `<think>`: the chat template began the thinking part itself."""
-    return item.prompt_text[-_TEMPLATE_TAIL:].rstrip().endswith(OPEN)
+
+def prompt_tail(item: Item) -> str:
+    """The end of the prompt, without white space, in which a chat template may have opened a section."""
+    return item.prompt_text[-_TEMPLATE_TAIL:].rstrip()
 
 
 def final_section(item: Item) -> str | None:
@@ -23,9 +28,15 @@ def final_section(item: Item) -> str | None:
     completion without thinking is all final section.
     """
     text = item.text
-    closed = text.rfind(CLOSE)
-    if text.find(OPEN, closed + 1) >= 0:
-        return None
-    if closed >= 0:
-        return text[closed + len(CLOSE) :]
-    return None if opened_by_prompt(item) else text
+    if "think>" in text:  # one search instead of two for most completions
+        closed = text.rfind(CLOSE)
+        if text.find(OPEN, closed + 1) >= 0:
+            return None
+        if closed >= 0:
+            return text[closed + len(CLOSE) :]
+    return None if prompt_tail(item).endswith(OPEN) else text
+
+
+def section(item: Item, which: Section) -> str | None:
+    """The part of the completion that a kind was configured to read; None where there is no such part."""
+    return item.text if which == "whole" else final_section(item)

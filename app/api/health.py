@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 
 from app import metrics, wire
-from app.api.deps import ServicesDep, json_response
+from app.api.deps import json_response, services
 from verifiers.base import KINDS
 
 router = APIRouter(tags=["health"])
@@ -46,8 +46,9 @@ async def healthz() -> Response:
     responses={503: {"model": Readiness, "description": "The database cannot be reached."}},
     operation_id="readyz",
 )
-async def readyz(state: ServicesDep) -> Response:
+async def readyz(request: Request) -> Response:
     """Ready once the database answers; a kind that cannot prove itself is named, and the others serve."""
+    state = services(request)
     database = await state.database.reachable()
     unavailable = state.engine.unavailable
     kinds = {kind: {"ready": kind not in unavailable, "reason": unavailable.get(kind)} for kind in sorted(KINDS)}

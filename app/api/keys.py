@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import wire
-from app.api.deps import Admin, Body, Cursor, Limit, Page, ServicesDep, Strict, answered, bad_cursor, body_of
-from app.api.deps import json_response as respond
+from app.api.deps import (
+    Cursor,
+    Limit,
+    Page,
+    Received,
+    Strict,
+    answered,
+    authorized,
+    bad_cursor,
+    json_response,
+    services,
+    takes,
+)
 from app.auth import Scope, digest, new_secret
 from app.errors import Problem
 from app.idempotency import Answer, answer_once
@@ -65,26 +76,30 @@ def key_json(key: store.Key) -> dict[str, Any]:
 
 
 @router.post("/keys", status_code=201, response_model=NewKey, operation_id="create_key")
-async def create_key(
-    who: Admin, state: ServicesDep, body: Annotated[Body[CreateKey], Depends(body_of(CreateKey))]
-) -> Response:
+@takes(CreateKey)
+async def create_key(request: Request) -> Response:
     """Make a key of this project. It is shown once."""
-    request = body.value
+    state = services(request)
+    who = await authorized(request, "admin")
+    async with Received(request, CreateKey) as body:
+        asked = body.value
 
-    async def produce(connection: AsyncConnection) -> Answer:
-        secret = new_secret()
-        scopes = sorted(set(request.scopes))
-        key = key_json(
-            await store.create(connection, who.project.id, request.name, digest(secret), secret[-4:], scopes)
-        )
-        return Answer(201, wire.encode({**key, "key": secret}), recorded=wire.encode({**key, "key": None}))
+        async def produce(connection: AsyncConnection) -> Answer:
+            secret = new_secret()
+            scopes = sorted(set(asked.scopes))
+            key = key_json(
+                await store.create(connection, who.project.id, asked.name, digest(secret), secret[-4:], scopes)
+            )
+            return Answer(201, wire.encode({**key, "key": secret}), recorded=wire.encode({**key, "key": None}))
 
-    return answered(await answer_once(state.database, who.project.id, body.key, body.sha256, produce))
+        return answered(await answer_once(state.database, who.project.id, body.key, body.sha256, produce))
 
 
 @router.get("/keys", response_model=Page[ApiKey], operation_id="list_keys")
-async def list_keys(who: Admin, state: ServicesDep, limit: Limit = 100, cursor: Cursor = None) -> Response:
+async def list_keys(request: Request, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """The project's keys, revoked ones included, oldest first."""
+    state = services(request)
+    who = await authorized(request, "admin")
     after = None
     if cursor is not None:
         try:
@@ -94,12 +109,14 @@ async def list_keys(who: Admin, state: ServicesDep, limit: Limit = 100, cursor: 
     async with state.database.begin() as connection:
         found = await store.list_page(connection, who.project.id, after, limit + 1)
     next_cursor = str(found[limit - 1].id) if len(found) > limit else None
-    return respond(wire.encode({"items": [key_json(key) for key in found[:limit]], "next_cursor": next_cursor}))
+    return json_response(wire.encode({"items": [key_json(key) for key in found[:limit]], "next_cursor": next_cursor}))
 
 
 @router.delete("/keys/{id}", response_model=ApiKey, operation_id="revoke_key")
-async def revoke_key(who: Admin, state: ServicesDep, id: UUID) -> Response:
+async def revoke_key(request: Request, id: UUID) -> Response:
     """Revoke a key; it stops working within a second everywhere. A key cannot revoke itself."""
+    state = services(request)
+    who = await authorized(request, "admin")
     if id == who.key_id:
         raise Problem("conflict", "a key cannot revoke itself, so that a project is never left without an admin")
     async with state.database.begin() as connection:
@@ -107,4 +124,4 @@ async def revoke_key(who: Admin, state: ServicesDep, id: UUID) -> Response:
     if key is None:
         raise Problem("not-found", f"no key {id} in this project")
     state.auth.forget()
-    return respond(wire.encode(key_json(key)))
+    return json_response(wire.encode(key_json(key)))

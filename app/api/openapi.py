@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
@@ -16,6 +14,7 @@ from app.errors import PROBLEMS, TYPE_PREFIX
 from verifiers.base import KINDS
 
 REF = "#/components/schemas/"
+KEYLESS = ("/healthz", "/readyz", "/metrics")
 DESCRIPTION = (
     "Scores completions with registered, versioned verifiers and keeps every verdict. "
     "Errors of a request are problem+json (RFC 9457); faults of one item are that item's own `unscored`."
@@ -35,8 +34,9 @@ def _document(app: FastAPI) -> dict[str, Any]:
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     schemas["Problem"] = _problem_schema()
-    routes = list(_routes(app))
-    bodies = {model for _, models in routes for model in models}
+    schema["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
+    routes = [route for route in app.routes if isinstance(route, APIRoute)]
+    bodies = {model for route in routes if (model := _body_model(route)) is not None}
     kinds = [(cls.Config, "validation") for cls in KINDS.values()]
     _, definitions = models_json_schema(
         [*((model, "validation") for model in bodies), *kinds],  # type: ignore[list-item]
@@ -45,7 +45,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
     schemas.update(definitions["$defs"])
     for base in ("InlineVerifier", "RegisterRequest"):
         _tell_kinds_apart(schemas, base)
-    for route, models in routes:
+    for route in routes:
+        model = _body_model(route)
         for method in route.methods or ():
             operation = schema["paths"][route.path][method.lower()]
             operation["responses"].pop("422", None)
@@ -53,10 +54,12 @@ def _document(app: FastAPI) -> dict[str, Any]:
                 "description": "A problem; docs/errors.md lists them.",
                 "content": {"application/problem+json": {"schema": {"$ref": REF + "Problem"}}},
             }
-            if models:
+            if route.path not in KEYLESS:
+                operation["security"] = [{"bearer": []}]
+            if model is not None:
                 operation["requestBody"] = {
                     "required": True,
-                    "content": {"application/json": {"schema": {"$ref": REF + models[0].__name__}}},
+                    "content": {"application/json": {"schema": {"$ref": REF + model.__name__}}},
                 }
             if method == "POST":
                 operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
@@ -72,18 +75,9 @@ _IDEMPOTENCY_KEY = {
 }
 
 
-def _routes(app: FastAPI) -> Iterator[tuple[APIRoute, list[type[BaseModel]]]]:
-    for route in app.routes:
-        if isinstance(route, APIRoute):
-            yield route, list(_bodies(route.dependant))
-
-
-def _bodies(dependant: Dependant) -> Iterator[type[BaseModel]]:
-    for dependency in dependant.dependencies:
-        model = getattr(dependency.call, "model", None)
-        if model is not None:
-            yield model
-        yield from _bodies(dependency)
+def _body_model(route: APIRoute) -> type[BaseModel] | None:
+    model: type[BaseModel] | None = getattr(route.endpoint, "body_model", None)
+    return model
 
 
 def _tell_kinds_apart(schemas: dict[str, Any], base: str) -> None:

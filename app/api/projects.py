@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import wire
 from app.api.deps import (
-    Admin,
-    Body,
     Cursor,
     Limit,
     Page,
-    Reader,
-    ServicesDep,
+    Received,
     Strict,
     answered,
+    authorized,
     bad_cursor,
-    body_of,
     json_response,
+    services,
+    takes,
 )
 from app.api.keys import NewKey, key_json
 from app.auth import FIRST_KEY_NAME, SCOPES, Principal, digest, new_secret
@@ -86,17 +85,20 @@ def _require_operator(who: Principal) -> None:
 
 
 @router.get("/project", response_model=Project, operation_id="get_project")
-async def get_project(who: Reader) -> Response:
+async def get_project(request: Request) -> Response:
     """The key's project and its policy."""
+    who = await authorized(request, "read")
     return json_response(wire.encode(project_json(who.project)))
 
 
 @router.patch("/project", response_model=Project, operation_id="change_project")
-async def change_project(
-    who: Admin, state: ServicesDep, body: Annotated[Body[ProjectPolicy], Depends(body_of(ProjectPolicy))]
-) -> Response:
+@takes(ProjectPolicy)
+async def change_project(request: Request) -> Response:
     """Change the policy, for what is scored from now on (within a second) and, for retention, what was before."""
-    changes = body.value.model_dump(include=body.value.model_fields_set)
+    state = services(request)
+    who = await authorized(request, "admin")
+    async with Received(request, ProjectPolicy) as body:
+        changes = body.value.model_dump(include=body.value.model_fields_set)
     if not changes:
         raise Problem("invalid-body", "name at least one of keep and retention_days")
     async with state.database.begin() as connection:
@@ -106,8 +108,10 @@ async def change_project(
 
 
 @router.get("/projects", response_model=Page[Project], operation_id="list_projects")
-async def list_projects(who: Admin, state: ServicesDep, limit: Limit = 100, cursor: Cursor = None) -> Response:
+async def list_projects(request: Request, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """Every project, oldest first; for admin keys of the project `default`."""
+    state = services(request)
+    who = await authorized(request, "admin")
     _require_operator(who)
     after = None
     if cursor is not None:
@@ -123,26 +127,28 @@ async def list_projects(who: Admin, state: ServicesDep, limit: Limit = 100, curs
 
 
 @router.post("/projects", status_code=201, response_model=NewProject, operation_id="create_project")
-async def create_project(
-    who: Admin, state: ServicesDep, body: Annotated[Body[CreateProject], Depends(body_of(CreateProject))]
-) -> Response:
+@takes(CreateProject)
+async def create_project(request: Request) -> Response:
     """Make a project, with an admin key that is shown once; for admin keys of the project `default`."""
+    state = services(request)
+    who = await authorized(request, "admin")
     _require_operator(who)
-    request = body.value
+    async with Received(request, CreateProject) as body:
+        asked = body.value
 
-    async def produce(connection: AsyncConnection) -> Answer:
-        project = await store.create(connection, request.name, request.keep, request.retention_days)
-        if project is None:
-            raise Problem("conflict", f"a project named {request.name!r} exists", pointer="/name")
-        secret = new_secret()
-        key = key_json(
-            await key_store.create(connection, project.id, FIRST_KEY_NAME, digest(secret), secret[-4:], SCOPES)
-        )
-        made = project_json(project)
-        return Answer(
-            201,
-            wire.encode({**made, "key": {**key, "key": secret}}),
-            recorded=wire.encode({**made, "key": {**key, "key": None}}),
-        )
+        async def produce(connection: AsyncConnection) -> Answer:
+            project = await store.create(connection, asked.name, asked.keep, asked.retention_days)
+            if project is None:
+                raise Problem("conflict", f"a project named {asked.name!r} exists", pointer="/name")
+            secret = new_secret()
+            key = key_json(
+                await key_store.create(connection, project.id, FIRST_KEY_NAME, digest(secret), secret[-4:], SCOPES)
+            )
+            made = project_json(project)
+            return Answer(
+                201,
+                wire.encode({**made, "key": {**key, "key": secret}}),
+                recorded=wire.encode({**made, "key": {**key, "key": None}}),
+            )
 
-    return answered(await answer_once(state.database, who.project.id, body.key, body.sha256, produce))
+        return answered(await answer_once(state.database, who.project.id, body.key, body.sha256, produce))

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
-from app.api.deps import Body, Scorer, ServicesDep, Strict, body_of, describe, json_response
+from app.api.deps import Body, Received, Strict, authorized, describe, json_response, services, takes
 from app.engine import Inline, Options, Reference, Task
 from app.errors import Problem
 from app.results import Detail, ScoredBatch
+from app.services import Services
+from app.store.projects import Project
 from app.store.writer import IdempotencyRow
 from verifiers.base import ErrorType, Item, Outcome
 
@@ -166,10 +168,20 @@ def task(item: ScoreItem | UnreadableItem) -> Task:
 
 
 @router.post("/score", response_model=ScoreResponse, operation_id="score")
-async def score(
-    who: Scorer, state: ServicesDep, body: Annotated[Body[ScoreRequest], Depends(body_of(ScoreRequest))]
-) -> Response:
+@takes(ScoreRequest)
+async def score(request: Request) -> Response:
     """Score completions. A 200 means that every verdict is committed."""
+    state = services(request)
+    who = await authorized(request, "score")
+    async with Received(request, ScoreRequest) as body:
+        batch = await _score(state, who.project, body)
+        on_error = body.value.options.on_error
+        if on_error == "fail":
+            _require_scored(batch)
+        return json_response(batch.encoded(zero=on_error == "zero"))
+
+
+async def _score(state: Services, project: Project, body: Body[ScoreRequest]) -> ScoredBatch:
     request = body.value
     options = Options(
         deadline_s=request.options.deadline_ms / 1000,
@@ -181,31 +193,23 @@ async def score(
     tasks = [task(item) for item in request.items]
     verifier = reference(request.verifier)
     if body.key is None:
-        batch = await state.engine.score(who.project, verifier, tasks, options)
-    else:
-        claim = IdempotencyRow(who.project.id, body.key, body.sha256)
-        batch = await state.flights.score_once(
-            state.database,
-            claim,
-            options.detail,
-            lambda: state.engine.score(who.project, verifier, tasks, options, idempotency=claim),
-        )
-    if request.options.on_error == "fail":
-        _require_scored(batch)
-    return json_response(batch.encoded(zero=request.options.on_error == "zero"))
+        return await state.engine.score(project, verifier, tasks, options)
+    claim = IdempotencyRow(project.id, body.key, body.sha256)
+    return await state.flights.score_once(
+        state.database,
+        claim,
+        options.detail,
+        lambda: state.engine.score(project, verifier, tasks, options, idempotency=claim),
+    )
 
 
 def _require_scored(batch: ScoredBatch) -> None:
     missing = batch.unscored
     if missing:
-        items = [
-            {"index": i, "id": batch.results[i].item_id, "error": batch.results[i].error} for i in missing[:100]
-        ]
+        items = [{"index": i, "id": batch.results[i].item_id, "error": batch.results[i].error} for i in missing[:100]]
         raise Problem(
             "items-unscored",
             f"{len(missing)} of {len(batch.results)} items could not be scored; all verdicts are recorded",
             batch_id=str(batch.batch_id),
             items=items,
         )
-
-

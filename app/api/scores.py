@@ -13,13 +13,14 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import wire
-from app.api.deps import Cursor, Limit, Page, Reader, Scorer, ServicesDep, answered, bad_cursor, json_response
+from app.api.deps import Cursor, Limit, Page, answered, authorized, bad_cursor, json_response, services
 from app.api.score import StepScore, VerdictError
 from app.engine import Options, Task
 from app.errors import Problem
 from app.idempotency import Answer, answer_once, request_key, request_sha256
 from app.registry import REFERENCE
 from app.results import label, verdict_body
+from app.services import Services
 from app.store import scores as store
 from app.store.ids import time_of
 from app.store.projects import Project
@@ -120,8 +121,7 @@ def _body(row: Row[Any]) -> dict[str, Any]:
 
 @router.get("/scores", response_model=Page[RecordedScore], operation_id="list_scores")
 async def list_scores(
-    who: Reader,
-    state: ServicesDep,
+    request: Request,
     verifier: Annotated[str | None, Query(description="`name` or `name@version`.")] = None,
     run: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")] = None,
     outcome: Outcome | None = None,
@@ -133,6 +133,8 @@ async def list_scores(
     cursor: Cursor = None,
 ) -> Response:
     """Recorded verdicts, newest first."""
+    state = services(request)
+    who = await authorized(request, "read")
     before = None
     if cursor is not None:
         try:
@@ -167,8 +169,10 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 
 @router.get("/scores/{id}", response_model=RecordedScoreWithItem, operation_id="get_score")
-async def get_score(who: Reader, state: ServicesDep, id: UUID) -> Response:
+async def get_score(request: Request, id: UUID) -> Response:
     """A recorded verdict with its item, exactly as it was sent."""
+    state = services(request)
+    who = await authorized(request, "read")
     async with state.database.begin() as connection:
         row = await _existing(connection, who.project, id)
     answer = _recorded(row)
@@ -185,8 +189,10 @@ async def _existing(connection: AsyncConnection, project: Project, id: UUID) -> 
 
 
 @router.post("/scores/{id}/replay", response_model=Replay, operation_id="replay_score")
-async def replay_score(who: Scorer, state: ServicesDep, request: Request, id: UUID) -> Response:
+async def replay_score(request: Request, id: UUID) -> Response:
     """Score an item again with the same version, and say whether the verdict holds. Records nothing new."""
+    state = services(request)
+    who = await authorized(request, "score")
     who.require("read")
     key = request_key(request.headers.get("idempotency-key"))
     sha256 = request_sha256(request.method, request.url.path, b"")
@@ -205,7 +211,7 @@ async def replay_score(who: Scorer, state: ServicesDep, request: Request, id: UU
     return answered(await answer_once(state.database, who.project.id, key, sha256, produce))
 
 
-async def _replay(state: ServicesDep, project: Project, row: Row[Any]) -> str:
+async def _replay(state: Services, project: Project, row: Row[Any]) -> str:
     item = Item.model_validate(
         {
             **json.loads(row.item),
@@ -235,5 +241,3 @@ async def _replay(state: ServicesDep, project: Project, row: Row[Any]) -> str:
             },
         }
     )
-
-

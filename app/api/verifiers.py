@@ -6,26 +6,25 @@ import operator
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import wire
 from app.api.deps import (
-    Body,
     Cursor,
     Limit,
     Page,
-    Reader,
-    Registrar,
-    ServicesDep,
+    Received,
     Strict,
     answered,
+    authorized,
     bad_cursor,
-    body_of,
     json_response,
+    services,
+    takes,
 )
 from app.engine import Engine
 from app.errors import Problem
@@ -124,38 +123,38 @@ def version_json(version: store.Version) -> dict[str, Any]:
     responses={200: {"model": VerifierVersion, "description": "The latest version has this configuration already."}},
     operation_id="register_verifier",
 )
-async def register_verifier(
-    who: Registrar, state: ServicesDep, body: Annotated[Body[RegisterRequest], Depends(body_of(RegisterRequest))]
-) -> Response:
+@takes(RegisterRequest)
+async def register_verifier(request: Request) -> Response:
     """Register a verifier, or a new version of one. Its examples must score as they declare."""
-    request = body.value
-    if request.name in KINDS:
-        raise Problem("conflict", f"{request.name!r} is a built-in verifier; choose another name", pointer="/name")
-    verifier, config = compile_config(request.kind, request.config)
-    await _check_examples(state.engine, request.kind, verifier, request.examples)
+    state = services(request)
+    who = await authorized(request, "register")
+    async with Received(request, RegisterRequest) as body:
+        asked = body.value
+        if asked.name in KINDS:
+            raise Problem("conflict", f"{asked.name!r} is a built-in verifier; choose another name", pointer="/name")
+        verifier, config = compile_config(asked.kind, asked.config)
+        await _check_examples(state.engine, asked.kind, verifier, asked.examples)
 
-    async def produce(connection: AsyncConnection) -> Answer:
-        version_id, new = await store.register(
-            connection,
-            project_id=who.project.id,
-            name=request.name,
-            kind=request.kind,
-            config=wire.encode(config),
-            config_sha256=config_sha256(request.kind, config),
-            description=wire.encode(request.description),
-            examples=wire.encode([example.model_dump(mode="json") for example in request.examples]),
-        )
-        version = await store.get(connection, who.project.id, version_id)
-        if version is None:
-            raise AssertionError("a version just registered exists")
-        return Answer(201 if new else 200, wire.encode(version_json(version)))
+        async def produce(connection: AsyncConnection) -> Answer:
+            version_id, new = await store.register(
+                connection,
+                project_id=who.project.id,
+                name=asked.name,
+                kind=asked.kind,
+                config=wire.encode(config),
+                config_sha256=config_sha256(asked.kind, config),
+                description=wire.encode(asked.description),
+                examples=wire.encode([example.model_dump() for example in asked.examples]),
+            )
+            version = await store.get(connection, who.project.id, version_id)
+            if version is None:
+                raise AssertionError("a version just registered exists")
+            return Answer(201 if new else 200, wire.encode(version_json(version)))
 
-    return answered(await answer_once(state.database, who.project.id, body.key, body.sha256, produce))
+        return answered(await answer_once(state.database, who.project.id, body.key, body.sha256, produce))
 
 
-async def _check_examples(
-    engine: Engine, kind: str, verifier: Verifier, examples: Sequence[RegisterExample]
-) -> None:
+async def _check_examples(engine: Engine, kind: str, verifier: Verifier, examples: Sequence[RegisterExample]) -> None:
     """Raise `Problem` (422) unless every example scores as it declares; 503 where that cannot be told now."""
     if not examples:
         return
@@ -181,8 +180,10 @@ async def _check_examples(
 
 
 @router.get("/verifiers", response_model=Page[VerifierVersion], operation_id="list_verifiers")
-async def list_verifiers(who: Reader, state: ServicesDep, limit: Limit = 100, cursor: Cursor = None) -> Response:
+async def list_verifiers(request: Request, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """The latest version of each verifier of the project, and the built-in ones, by name."""
+    state = services(request)
+    who = await authorized(request, "read")
     if cursor is not None and not re.fullmatch(NAME, cursor):
         bad_cursor()
     async with state.database.begin() as connection:
@@ -192,8 +193,10 @@ async def list_verifiers(who: Reader, state: ServicesDep, limit: Limit = 100, cu
 
 
 @router.get("/verifiers/{name}", response_model=VerifierVersion, operation_id="get_verifier")
-async def get_verifier(who: Reader, state: ServicesDep, name: str) -> Response:
+async def get_verifier(request: Request, name: str) -> Response:
     """A verifier by `name` (its latest version) or `name@version`."""
+    state = services(request)
+    who = await authorized(request, "read")
     match = REFERENCE.fullmatch(name)
     if match is None:
         raise unknown_verifier(name)
@@ -209,10 +212,10 @@ async def get_verifier(who: Reader, state: ServicesDep, name: str) -> Response:
 
 
 @router.get("/verifiers/{name}/versions", response_model=Page[VerifierVersion], operation_id="list_verifier_versions")
-async def list_verifier_versions(
-    who: Reader, state: ServicesDep, name: str, limit: Limit = 100, cursor: Cursor = None
-) -> Response:
+async def list_verifier_versions(request: Request, name: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """Every version of a verifier, newest first."""
+    state = services(request)
+    who = await authorized(request, "read")
     if not re.fullmatch(NAME, name):
         raise unknown_verifier(name)
     if cursor is not None and not re.fullmatch(r"[1-9][0-9]{0,8}", cursor):
@@ -226,8 +229,10 @@ async def list_verifier_versions(
 
 
 @router.delete("/verifiers/{name}", status_code=204, response_class=Response, operation_id="archive_verifier")
-async def archive_verifier(who: Registrar, state: ServicesDep, name: str) -> Response:
+async def archive_verifier(request: Request, name: str) -> Response:
     """Archive a verifier: its bare name stops resolving; `name@version` goes on for runs that pinned it."""
+    state = services(request)
+    who = await authorized(request, "register")
     if name in KINDS:
         raise Problem("conflict", f"{name!r} is a built-in verifier and cannot be archived")
     if not re.fullmatch(NAME, name):

@@ -68,7 +68,7 @@ keys = Table(
     "keys",
     metadata,
     Column("id", Uuid, primary_key=True),
-    Column("project_id", ForeignKey("projects.id"), nullable=False, index=True),
+    Column("project_id", Uuid, ForeignKey("projects.id"), nullable=False, index=True),
     Column("name", Text, nullable=False),
     Column("digest", LargeBinary, nullable=False, unique=True),
     Column("hint", Text, nullable=False),
@@ -81,7 +81,7 @@ verifiers = Table(
     "verifiers",
     metadata,
     Column("id", Uuid, primary_key=True),
-    Column("project_id", ForeignKey("projects.id"), nullable=False),
+    Column("project_id", Uuid, ForeignKey("projects.id"), nullable=False),
     Column("name", Text, nullable=False),
     Column("archived_at", TIMESTAMP(timezone=True)),
     _created(),
@@ -92,8 +92,8 @@ verifier_versions = Table(
     "verifier_versions",
     metadata,
     Column("id", Uuid, primary_key=True),
-    Column("project_id", ForeignKey("projects.id"), nullable=False),
-    Column("verifier_id", ForeignKey("verifiers.id")),  # null: sent inline with a request
+    Column("project_id", Uuid, ForeignKey("projects.id"), nullable=False),
+    Column("verifier_id", Uuid, ForeignKey("verifiers.id")),  # null: sent inline with a request
     Column("version", Integer, nullable=False),  # 0: sent inline with a request
     Column("kind", Text, nullable=False),
     Column("config", LargeBinary, nullable=False),
@@ -155,7 +155,7 @@ completions = Table(
 idempotency = Table(
     "idempotency",
     metadata,
-    Column("project_id", ForeignKey("projects.id"), primary_key=True),
+    Column("project_id", Uuid, ForeignKey("projects.id"), primary_key=True),
     Column("key", Text, primary_key=True),
     Column("request_sha256", LargeBinary, nullable=False),
     Column("status", SmallInteger),

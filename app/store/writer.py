@@ -129,9 +129,7 @@ class Writer:
         batch.duplicate = row is None
         return not batch.duplicate
 
-    async def _not_yet_written(
-        self, connection: asyncpg.Connection, batches: Sequence[Batch]
-    ) -> Sequence[Batch]:
+    async def _not_yet_written(self, connection: asyncpg.Connection, batches: Sequence[Batch]) -> Sequence[Batch]:
         """The batches to write: all, unless the last commit's end is unknown and may have written some."""
         if not self._unsure:
             return batches

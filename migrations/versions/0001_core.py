@@ -30,7 +30,7 @@ def upgrade() -> None:
     op.create_table(
         "keys",
         sa.Column("id", sa.Uuid, primary_key=True),
-        sa.Column("project_id", sa.ForeignKey("projects.id"), nullable=False, index=True),
+        sa.Column("project_id", sa.Uuid, sa.ForeignKey("projects.id"), nullable=False, index=True),
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("digest", sa.LargeBinary, nullable=False, unique=True),
         sa.Column("hint", sa.Text, nullable=False),
@@ -41,7 +41,7 @@ def upgrade() -> None:
     op.create_table(
         "verifiers",
         sa.Column("id", sa.Uuid, primary_key=True),
-        sa.Column("project_id", sa.ForeignKey("projects.id"), nullable=False),
+        sa.Column("project_id", sa.Uuid, sa.ForeignKey("projects.id"), nullable=False),
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("archived_at", TIMESTAMP(timezone=True)),
         _created(),
@@ -50,8 +50,8 @@ def upgrade() -> None:
     op.create_table(
         "verifier_versions",
         sa.Column("id", sa.Uuid, primary_key=True),
-        sa.Column("project_id", sa.ForeignKey("projects.id"), nullable=False),
-        sa.Column("verifier_id", sa.ForeignKey("verifiers.id")),
+        sa.Column("project_id", sa.Uuid, sa.ForeignKey("projects.id"), nullable=False),
+        sa.Column("verifier_id", sa.Uuid, sa.ForeignKey("verifiers.id")),
         sa.Column("version", sa.Integer, nullable=False),
         sa.Column("kind", sa.Text, nullable=False),
         sa.Column("config", sa.LargeBinary, nullable=False),
@@ -122,7 +122,7 @@ def upgrade() -> None:
     op.execute("CREATE TABLE completions_other PARTITION OF completions DEFAULT")
     op.create_table(
         "idempotency",
-        sa.Column("project_id", sa.ForeignKey("projects.id"), primary_key=True),
+        sa.Column("project_id", sa.Uuid, sa.ForeignKey("projects.id"), primary_key=True),
         sa.Column("key", sa.Text, primary_key=True),
         sa.Column("request_sha256", sa.LargeBinary, nullable=False),
         sa.Column("status", sa.SmallInteger),

@@ -34,7 +34,7 @@ SETTINGS = {
     # Bounds the write-ahead log on disk, and with it the time that recovery takes.
     "max_wal_size": "512MB",
     # Small at rest: no idle helper processes, few buffers.
-    "shared_buffers": "48MB",
+    "shared_buffers": "32MB",
     "wal_buffers": "4MB",
     "maintenance_work_mem": "32MB",
     "io_method": "sync",

@@ -78,22 +78,21 @@ def find_base(home: Path, account: Account) -> Path:
     return base
 
 
-def find_socket_folder(base: Path, account: Account) -> Path:
-    """The private folder of the server's socket, made where it is missing.
+def socket_folder(base: Path, account: Account) -> Path:
+    """Where the server's socket goes: `<base>/socket`, or a name below /tmp that follows from `base`.
 
-    `<base>/socket`, or below /tmp where that path is too long for a socket or has a character that means
-    something else in a database URL. Raises `EmbeddedPostgresError` where another user has taken that name.
+    The latter where the path is too long for a socket, or has a character that means something else in a
+    database URL.
     """
     folder = base / "socket"
     fits = len(os.fsencode(folder / SOCKET_NAME)) <= SOCKET_PATH_BYTES
-    if not fits or not re.fullmatch(r"[\w./ +=@~-]+", str(folder), re.ASCII):
-        folder = SHORT_FOLDER / f"assay-{account.uid}-{_digest(base)}"
-    make_private(folder, account)
-    return folder
+    if fits and re.fullmatch(r"[\w./ +=@~-]+", str(folder), re.ASCII):
+        return folder
+    return SHORT_FOLDER / f"assay-{account.uid}-{_digest(base)}"
 
 
 def make_private(folder: Path, account: Account) -> None:
-    """Make a folder that only `account` can enter, or check that an existing one is that."""
+    """Make a folder that only `account` can enter; raises `EmbeddedPostgresError` where another has it."""
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (account.uid, os.geteuid()):

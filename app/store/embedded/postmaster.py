@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ class Postmaster:
 def read_postmaster(data: Path) -> Postmaster | None:
     """The contents of postmaster.pid (PostgreSQL's miscadmin.h, LOCK_FILE_LINE_*); None until it is whole."""
     try:
-        lines = (data / "postmaster.pid").read_text().splitlines()
+        lines = os.fsdecode((data / "postmaster.pid").read_bytes()).split("\n")
         return Postmaster(int(lines[0]), Path(lines[4]), lines[7].strip())
     except (FileNotFoundError, IndexError, ValueError):
         return None

@@ -25,7 +25,7 @@ import structlog
 from app.store.embedded import cluster, runtime
 from app.store.embedded.account import Account, server_account
 from app.store.embedded.errors import EmbeddedPostgresError, explain
-from app.store.embedded.folders import PORT, SOCKET_NAME, find_base, find_socket_folder
+from app.store.embedded.folders import PORT, SOCKET_NAME, find_base, make_private, socket_folder
 from app.store.embedded.lock import FileLock, held_alone
 from app.store.embedded.postmaster import kill, processes, read_postmaster
 
@@ -59,7 +59,7 @@ class EmbeddedPostgres:
         self.base = base
         """Holds the data, the locks and the server's log."""
         self.data_dir = base / "data"
-        self.socket_dir = find_socket_folder(base, account)
+        self.socket_dir = socket_folder(base, account)
         self._account = account
         self._programs = programs
         self._log = base / "log"
@@ -187,6 +187,7 @@ class EmbeddedPostgres:
         for stale in (self.data_dir / "postmaster.pid", self.socket_dir / f"{SOCKET_NAME}.lock"):
             stale.unlink(missing_ok=True)
         cluster.configure(self.data_dir, self._account)
+        make_private(self.socket_dir, self._account)
         self._trim_log()
         command: list[str | Path] = [self._programs / "postgres", "-D", self.data_dir, "-k", self.socket_dir]
         self._log.touch(0o600)

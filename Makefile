@@ -1,0 +1,44 @@
+# Everything happens in .venv, which the targets make themselves from pinned versions.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: run test lint bench constraints clean
+
+run: $(READY)  ## set up and serve
+	@exec $(BIN)/assay serve
+
+test: $(VENV)/.ready-dev  ## set up and run the tests
+	$(BIN)/pytest $(PYTEST)
+
+lint: $(VENV)/.ready-dev  ## formatting, style, types, layering
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.ready-dev  ## every benchmark, one table each
+	$(BIN)/python -m bench
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Assay needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' \
+		|| { echo "Python's venv module is missing: apt install python3-venv"; exit 1; }
+	@echo "Setting up $(VENV) (once; a minute or two)..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.ready-dev: $(READY)
+	@echo "Adding the development tools (once)..."
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+constraints: $(VENV)/.ready-dev  ## pin what is installed now
+	$(BIN)/pip freeze --exclude-editable --exclude pip --exclude setuptools > constraints.txt
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,1 @@
+"""Benchmarks: one command each; `make bench` runs them all."""

@@ -1,0 +1,470 @@
+"""What a written answer says: a scalar, a list, an interval, a matrix, an equation or plain words.
+
+`read` never raises and takes time linear in a text of at most `MAX_CHARS`; longer ones keep their normal form only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TypeAlias
+
+from verifiers.math.cost import MAX_EXACT, exact, height
+from verifiers.math.expression import WORDS, CostlyError, Tree, UnreadableError, parse, symbols
+from verifiers.math.tokens import Token, normal_form, tokenize
+from verifiers.math.units import canonical_unit, is_unit, qualifies, scale_of
+
+MAX_CHARS = 1500
+"""Characters of an answer whose structure is read."""
+MAX_ITEMS = 32
+"""Items of a list or entries of a matrix; longer ones are only compared as written."""
+
+
+MAX_NESTING = 16
+"""Brackets and braces within each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """One value. `tree` is None where the grammar of `expression` does not read it: then only `source` is known."""
+
+    normal: str
+    source: str
+    """LaTeX of the value without its unit, currency and per cent sign."""
+    tree: Tree | None = None
+    exact: Fraction | None = None
+    unit: str | None = None
+    percent: bool = False
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The symbols it depends on."""
+        return frozenset() if self.tree is None else symbols(self.tree)
+
+    @property
+    def is_symbol(self) -> bool:
+        """Whether it is a symbol and nothing else."""
+        return self.tree is not None and self.tree[0] == "symbol"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Plain words, or what is only compared as written (a number in another base, a time of day)."""
+
+    normal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Items between brackets; no brackets (`opener` empty) for a bare list. `(1,2)` is a pair or an interval."""
+
+    opener: str
+    items: tuple[Value, ...]
+    closer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Union:
+    """Sets joined by a union sign."""
+
+    parts: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Rows of entries."""
+
+    rows: tuple[tuple[Value, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Members joined by relations: `x = 5`, `2 + 2 = 4`, `x in (1, 2)`, `a < b`."""
+
+    members: tuple[Value, ...]
+    relations: tuple[str, ...]
+
+
+Value: TypeAlias = Scalar | Text | Group | Union | Matrix | Chain
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A text with its normal form and what it says. `value` is None where that would cost too much to find out."""
+
+    text: str
+    normal: str
+    value: Value | None
+    costly: str = ""
+    unevaluated: bool = False
+    """Whether it holds an integral, sum, product or limit."""
+
+
+UNEVALUATED = frozenset("int iint iiint oint sum prod lim limsup liminf".split())
+_OPENERS = {"(", "[", "{", "\\{", "langle", "begin", "lfloor", "lceil"}
+_CLOSERS = {")", "]", "}", "\\}", "rangle", "end", "rfloor", "rceil"}
+_MATRICES = frozenset("matrix pmatrix bmatrix Bmatrix smallmatrix array".split())
+_RELATIONS = frozenset(("=", "<", ">", "le", "ge", "ne", "approx", "in"))
+_FLIPPED = {"<": ">", "le": "ge", ">": "<", "ge": "le"}
+_ARTICLES = frozenset(("a", "an", "the"))
+_SEGMENT = re.compile(r"\$\$?([^$]+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}")
+_INFINITY = Token("cmd", "infty", False)
+_MINUS = Token("op", "-", False)
+
+
+def read(text: str, *, grouping: bool = True) -> Reading:
+    """What an answer says. With `grouping`, `1,234` outside brackets is one number."""
+    if len(text) > MAX_CHARS:
+        return Reading(text, text.strip(), None, f"an answer of more than {MAX_CHARS} characters")
+    tokens = tokenize(text, grouping=grouping)
+    normal = normal_form(tokens)
+    unevaluated = any(t.kind == "cmd" and t.text in UNEVALUATED for t in tokens)
+    try:
+        _check_nesting(tokens)
+        return Reading(text, normal, _value(tokens), unevaluated=unevaluated)
+    except CostlyError as error:
+        return Reading(text, normal, None, str(error), unevaluated)
+    except UnreadableError:
+        return Reading(text, normal, _as_text(tokens), unevaluated=unevaluated)
+
+
+def read_among_words(text: str) -> Value | None:
+    """The one formula or the one number in a sentence, where nothing makes it ambiguous; else None."""
+    segments = [next(filter(None, match)) for match in _SEGMENT.findall(text)]
+    if segments:
+        value = read(segments[0]).value if len(segments) == 1 else None
+        return None if isinstance(value, Text) else value
+    tokens = tokenize(text)
+    numbers = [at for at, token in enumerate(tokens) if token.kind == "num"]
+    around = [token for token in tokens if token.kind != "num" and token.text not in "$%-,.;:'\"/"]
+    words = " ".join(token.text for token in around)
+    if len(numbers) != 1 or any(t.kind not in ("word", "text") for t in around) or qualifies(words):
+        return None
+    start = numbers[0]
+    while start and tokens[start - 1].text in ("-", "$"):
+        start -= 1
+    end = numbers[0] + 1
+    while end < len(tokens) and (tokens[end].kind in ("word", "text") or tokens[end].text == "%"):
+        end += 1
+    try:
+        return _scalar(tokens[start:end])
+    except (UnreadableError, CostlyError):
+        return None
+
+
+def _check_nesting(tokens: Sequence[Token]) -> None:
+    depth = deepest = 0
+    for token in tokens:
+        if token.text in _OPENERS:
+            depth += 1
+            deepest = max(deepest, depth)
+        elif token.text in _CLOSERS:
+            depth -= 1
+    if deepest > MAX_NESTING:
+        raise CostlyError(f"brackets nested more than {MAX_NESTING} deep")
+
+
+def _value(tokens: Sequence[Token]) -> Value:
+    while tokens and tokens[0].text == "{" and tokens[-1].text == "}" and _encloses(tokens):
+        tokens = tokens[1:-1]
+    if not tokens:
+        raise UnreadableError("nothing")
+    if all(t.kind == "text" for t in tokens):
+        return _as_text(tokens)
+    items, words = _split_list(tokens)
+    if len(items) > 1:
+        return _bare_list(items, words)
+    parts, relations = _split(tokens, lambda t: t.kind in ("op", "cmd") and t.text in _RELATIONS)
+    if relations:
+        return _chain(parts, [t.text for t in relations])
+    return _simple(tokens)
+
+
+def _simple(tokens: Sequence[Token]) -> Value:
+    """A value without list separators and relations at its top."""
+    parts, _ = _split(tokens, lambda t: t.text == "cup" and t.kind == "cmd")
+    if len(parts) > 1:
+        return Union(tuple(_value(part) for part in parts))
+    if len(tokens) == 1 and tokens[0].text == "emptyset":
+        return Group("\\{", (), "\\}")
+    if len(tokens) == 1 and tokens[0].text == "reals":
+        return Group("(", (_scalar([_MINUS, _INFINITY]), _scalar([_INFINITY])), ")")
+    if tokens[0].text == "begin" and (matrix := _matrix(tokens)):
+        return matrix
+    if (group := _bracketed(tokens)) is not None:
+        return group
+    if _signs(tokens):
+        return Group("", tuple(_both_signs(tokens)), "")
+    parts, _ = _split(tokens, lambda t: t.text == ":" and t.kind == "op")
+    if len(parts) > 1:
+        normal = normal_form(tokens)
+        if len(parts) > 2 or _CLOCK.match(normal):
+            return Text(normal)
+        return _scalar([*_parenthesised(parts[0]), Token("op", "/", False), *_parenthesised(parts[1])])
+    return _scalar(tokens)
+
+
+def _scalar(tokens: Sequence[Token]) -> Scalar | Text:
+    normal = normal_form(tokens)
+    core, percent, unit, scale = _without_unit(tokens)
+    if _in_base(core):
+        return Text(normal)
+    source = normal_form(core)
+    try:
+        tree = parse(core)
+    except UnreadableError:
+        if any(t.kind == "text" or (t.kind == "word" and len(t.text) > 3) for t in core):
+            raise
+        return Scalar(normal, source, unit=unit, percent=percent)
+    if scale != 1:
+        tree = ("product", ("number", Fraction(scale)), tree)
+        source = f"{scale}({source})"
+    try:
+        value = exact(tree) if height(tree) <= MAX_EXACT else None
+    except ZeroDivisionError:
+        raise UnreadableError("division by zero") from None
+    return Scalar(normal, source, tree, value, unit, percent)
+
+
+def _without_unit(tokens: Sequence[Token]) -> tuple[Sequence[Token], bool, str | None, int]:
+    """The tokens without unit, currency and per cent sign; whether per cent; the unit; the factor of `million`."""
+    unit, percent, scale = None, False, 1
+    if len(tokens) > 1 and tokens[0].text == "$":
+        tokens, unit = tokens[1:], "dollar"
+    elif len(tokens) > 2 and tokens[0].text == "-" and tokens[1].text == "$":
+        tokens, unit = [tokens[0], *tokens[2:]], "dollar"
+    if len(tokens) > 1 and tokens[0].kind == "text" and len(tokens[0].text) > 1:
+        if qualifies(tokens[0].text):
+            raise UnreadableError("a number with conditions")
+        tokens, unit = tokens[1:], canonical_unit(tokens[0].text)
+    at = _start_of_words(tokens)
+    words = " ".join(t.text for t in tokens[at:])
+    if at and at < len(tokens):
+        if qualifies(words):
+            raise UnreadableError("a number with conditions")
+        tokens = tokens[:at]
+        first, _, rest = words.partition(" ")
+        if (factor := scale_of(first)) is not None:
+            scale, words = factor, rest
+        if words.lower().startswith(("percent", "per cent", "pct")):
+            percent, words = True, ""
+        unit = canonical_unit(words) or unit
+    if len(tokens) > 1 and tokens[-1].kind == "op" and tokens[-1].text in "%$":
+        percent, unit = tokens[-1].text == "%" or percent, "dollar" if tokens[-1].text == "$" else unit
+        tokens = tokens[:-1]
+    if len(tokens) > 1 and tokens[-1].text == "degree" and not _inside_function(tokens):
+        tokens, unit = tokens[:-1], "degree"
+    return tokens, percent, unit, scale
+
+
+def _inside_function(tokens: Sequence[Token]) -> bool:
+    """Whether a degree sign at the end belongs to an argument, as in `\\sin 30^\\circ`."""
+    return any(t.kind in ("cmd", "word") and t.text in WORDS and t.text not in ("pi", "sqrt") for t in tokens)
+
+
+def _start_of_words(tokens: Sequence[Token]) -> int:
+    """Where the words after a value begin: `cm^2`, `\\text{ inches}`, `dollars per week`."""
+    at = len(tokens)
+    while at:
+        token = tokens[at - 1]
+        power = _unit_power(tokens, at)
+        if power:
+            at -= power
+        elif token.kind == "text" or (token.kind == "word" and token.text not in WORDS):
+            at -= 1
+        elif token.text == "/" and at < len(tokens) and at > 1 and tokens[at - 2].kind in ("text", "word"):
+            at -= 1
+        else:
+            break
+    while at < len(tokens) and tokens[at].kind != "text" and not _begins_words(tokens[at]):
+        at += 1
+    return at
+
+
+def _begins_words(token: Token) -> bool:
+    return token.kind == "word" and (len(token.text) > 3 or is_unit(token.text) or token.text.lower() == "per")
+
+
+def _unit_power(tokens: Sequence[Token], at: int) -> int:
+    """How many tokens before `at` are a square or cube sign of a unit."""
+    for width in (2, 4):
+        script = [t.text for t in tokens[max(0, at - width) : at] if t.text not in ("{", "}")]
+        if script in (["^", "2"], ["^", "3"]) and at > width:
+            base = tokens[at - width - 1]
+            if base.kind == "text" or (base.kind == "word" and is_unit(base.text)):
+                return width
+    return 0
+
+
+def _in_base(tokens: Sequence[Token]) -> bool:
+    """Whether it is a numeral with a base: `52_8`, `1101_{2}`."""
+    index = [t for t in tokens[2:] if t.text not in ("{", "}")]
+    return len(tokens) > 2 and tokens[0].kind == "num" and tokens[1].text == "_" and len(index) == 1
+
+
+def _as_text(tokens: Sequence[Token]) -> Text:
+    words = normal_form([Token("word" if t.kind == "text" else t.kind, t.text, t.gap) for t in tokens])
+    return Text(" ".join(w for w in words.casefold().strip(" .,;:!()'\"").split() if w not in _ARTICLES))
+
+
+def _split(
+    tokens: Sequence[Token], separates: Callable[[Token], bool]
+) -> tuple[list[Sequence[Token]], list[Token]]:
+    """The parts between separators outside all brackets, and the separators. Raises `UnreadableError`."""
+    parts: list[Sequence[Token]] = []
+    separators: list[Token] = []
+    depth = start = 0
+    for at, token in enumerate(tokens):
+        if token.text in _OPENERS and token.kind != "word":
+            depth += 1
+        elif token.text in _CLOSERS and token.kind != "word":
+            depth -= 1
+            if depth < 0:
+                raise UnreadableError("unbalanced brackets")
+        elif depth == 0 and separates(token):
+            parts.append(tokens[start:at])
+            separators.append(token)
+            start = at + 1
+    if depth:
+        raise UnreadableError("unbalanced brackets")
+    parts.append(tokens[start:])
+    return parts, separators
+
+
+def _separates(token: Token) -> bool:
+    if token.kind in ("text", "word"):
+        return token.text.strip(",; ").lower() in ("and", "or")
+    return token.text in (",", ";", "vee") and token.kind != "num"
+
+
+def _split_list(tokens: Sequence[Token]) -> tuple[list[Sequence[Token]], set[str]]:
+    parts, separators = _split(tokens, _separates)
+    items = [part for part in parts if part]
+    if len(items) > MAX_ITEMS:
+        raise CostlyError(f"more than {MAX_ITEMS} items")
+    return items, {t.text.strip(",; ").lower() for t in separators}
+
+
+def _bare_list(items: list[Sequence[Token]], separators: set[str]) -> Value:
+    values = _items(items)
+    names = {v.members[0] for v in values if isinstance(v, Chain) and v.relations == ("in",)}
+    if "or" in separators and len(names) == 1 and all(isinstance(v, Chain) for v in values):
+        return Chain((names.pop(), Union(tuple(v.members[1] for v in values if isinstance(v, Chain)))), ("in",))
+    return Group("", tuple(values), "")
+
+
+def _items(parts: list[Sequence[Token]]) -> list[Value]:
+    values: list[Value] = []
+    for part in parts:
+        value = _value(part)
+        values += value.items if isinstance(value, Group) and not value.opener else [value]
+    return values
+
+
+def _signs(tokens: Sequence[Token]) -> bool:
+    return any(t.kind == "cmd" and t.text in ("pm", "mp") for t in tokens)
+
+
+def _both_signs(tokens: Sequence[Token]) -> list[Value]:
+    """The two values of an expression with plus-minus signs."""
+    both = []
+    for upper in ("+", "-"):
+        signs = {"pm": upper, "mp": "-" if upper == "+" else "+"}
+        both.append(_value([Token("op", signs[t.text], t.gap) if t.text in signs else t for t in tokens]))
+    return both
+
+
+def _encloses(tokens: Sequence[Token]) -> bool:
+    """Whether the bracket that opens at the first token closes at the last."""
+    depth = 0
+    for at, token in enumerate(tokens):
+        if token.text in _OPENERS:
+            depth += 1
+        elif token.text in _CLOSERS:
+            depth -= 1
+            if depth == 0:
+                return at == len(tokens) - 1
+    return False
+
+
+def _bracketed(tokens: Sequence[Token]) -> Group | None:
+    opener, closer = tokens[0].text, tokens[-1].text
+    if opener not in ("(", "[", "\\{", "langle") or len(tokens) < 2 or not _encloses(tokens):
+        return None
+    items, _ = _split_list(tokens[1:-1])
+    if opener in ("\\{", "langle") or len(items) > 1:
+        return Group(opener, tuple(_items(items)), closer)
+    return None
+
+
+def _matrix(tokens: Sequence[Token]) -> Matrix | None:
+    """The matrix that fills the tokens, which start with `\\begin`."""
+    name = tokens[2].text if len(tokens) > 8 else ""
+    ending = [t.text for t in tokens[-4:]]
+    if name not in _MATRICES or ending != ["end", "{", name, "}"] or any(t.text == "begin" for t in tokens[1:]):
+        return None
+    body = tokens[4:-4]
+    if name == "array" and body and body[0].text == "{":
+        body = body[[t.text for t in body].index("}") + 1 :]
+    lines, _ = _split(body, lambda t: t.text == "\\\\")
+    rows = [_split(line, lambda t: t.text == "&")[0] for line in lines if line]
+    if not rows or len({len(row) for row in rows}) != 1 or sum(len(row) for row in rows) > MAX_ITEMS:
+        raise UnreadableError("not a matrix")
+    return Matrix(tuple(tuple(_value(entry) for entry in row) for row in rows))
+
+
+def _chain(parts: list[Sequence[Token]], relations: list[str]) -> Value:
+    members = [_member(part) for part in parts]
+    if "approx" in relations:
+        cut = relations.index("approx")
+        if cut == 0 and _is_label(members[0]):
+            relations[0] = "="
+        else:
+            members, relations = members[: cut + 1], relations[:cut]
+            if not relations:
+                return members[0]
+    if (interval := _interval(members, relations)) is not None:
+        return interval
+    return Chain(tuple(members), tuple(relations))
+
+
+def _member(tokens: Sequence[Token]) -> Value:
+    try:
+        return _value(tokens)
+    except UnreadableError:
+        return _as_text(tokens)
+
+
+def _is_label(value: Value) -> bool:
+    return isinstance(value, Text) or (isinstance(value, Scalar) and value.is_symbol)
+
+
+def _interval(members: list[Value], relations: list[str]) -> Chain | None:
+    """An inequality about one symbol as membership in an interval."""
+    if not all(r in _FLIPPED for r in relations):
+        return None
+    at = next((i for i, m in enumerate(members) if isinstance(m, Scalar) and m.is_symbol), None)
+    if at is None or len(members) > 3 or (len(members) == 3 and at != 1):
+        return None
+    low, high = _scalar([_MINUS, _INFINITY]), _scalar([_INFINITY])
+    bounds: dict[str, tuple[Value, str]] = {"low": (low, "<"), "high": (high, "<")}
+    for index, member in enumerate(members):
+        if index == at:
+            continue
+        relation = relations[min(index, at)]
+        if index < at:  # read as "symbol relation bound"
+            relation = _FLIPPED[relation]
+        side = "low" if relation in (">", "ge") else "high"
+        if bounds[side][0] not in (low, high):
+            return None
+        bounds[side] = member, relation
+    (left, from_left), (right, from_right) = bounds["low"], bounds["high"]
+    opener, closer = "[" if from_left == "ge" else "(", "]" if from_right == "le" else ")"
+    return Chain((members[at], Group(opener, (left, right), closer)), ("in",))
+
+
+def _parenthesised(tokens: Sequence[Token]) -> list[Token]:
+    return [Token("op", "(", False), *tokens, Token("op", ")", False)]

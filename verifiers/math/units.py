@@ -1,0 +1,75 @@
+"""Units, counting words and the other words that stand around a number."""
+
+from __future__ import annotations
+
+import re
+
+_SPELLINGS = {
+    "m": "m meter metre", "cm": "cm centimeter centimetre", "mm": "mm millimeter millimetre",
+    "km": "km kilometer kilometre", "in": "inch inche", "ft": "ft foot feet", "yd": "yd yard", "mi": "mile mi",
+    "g": "g gram gm", "kg": "kg kilogram kilo", "mg": "mg milligram", "lb": "lb pound", "oz": "oz ounce", "t": "ton tonne",
+    "l": "l liter litre", "ml": "ml milliliter millilitre", "gal": "gal gallon", "qt": "quart", "pt": "pint",
+    "s": "s sec second", "min": "min minute", "h": "h hr hour", "day": "day", "week": "week", "month": "month",
+    "year": "year yr", "degree": "degree deg", "rad": "radian rad", "dollar": "dollar usd buck", "cent": "cent",
+    "euro": "euro", "ac": "acre", "ha": "hectare", "mph": "mph", "km/h": "kph kmh",
+    "J": "joule", "W": "watt", "N": "newton", "Hz": "hertz",
+}  # fmt: skip
+_UNITS = {spelling: unit for unit, spellings in _SPELLINGS.items() for spelling in spellings.split()}
+_SCALES = {
+    "hundred": 10**2,
+    "thousand": 10**3,
+    "million": 10**6,
+    "billion": 10**9,
+    "trillion": 10**12,
+    "dozen": 12,
+}
+_POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "squared": 2, "cubed": 3}
+_QUALIFIERS = frozenset(
+    "not no or nor and than least most between over under below above except either neither about approximately plus "
+    "minus times divided if unless maybe probably half twice undefined impossible from to more less fewer up".split()
+)
+"""Words beside a number that make it something else than that number."""
+_PARTS = re.compile(r"[A-Za-z]+|[^\sA-Za-z^{}]")
+
+
+def scale_of(word: str) -> int | None:
+    """The factor of a counting word (`million`, `dozen`), else None."""
+    return _SCALES.get(_singular(word.lower()))
+
+
+def is_unit(word: str) -> bool:
+    """Whether a word written without a gap or a text command may stand for a unit: never a single letter."""
+    return len(word) > 1 and (word in _UNITS or _singular(word.lower()) in _UNITS or word.lower() in _POWERS)
+
+
+def qualifies(words: str) -> bool:
+    """Whether words beside a number change what it says: `at least`, `or`, `not`, ..."""
+    return any(word in _QUALIFIERS for word in re.findall(r"[a-z]+", words.lower()))
+
+
+def canonical_unit(words: str) -> str | None:
+    """One spelling for a unit (`square centimeters`, `cm^2`), or None where it is no unit of the table."""
+    parts: list[str] = []
+    power = 1
+    for part in _PARTS.findall(words):
+        word = part.lower()
+        if word in ("per", "/"):
+            parts.append("/")
+        elif word in _POWERS and word not in ("squared", "cubed"):
+            power = _POWERS[word]
+        elif word in ("2", "3", "squared", "cubed"):
+            if not parts or parts[-1] == "/":
+                return None
+            parts[-1] += str(_POWERS.get(word, word))
+        else:
+            unit = _UNITS.get(part) or _UNITS.get(_singular(word))
+            if unit is None:
+                return None
+            parts.append(unit if power == 1 else f"{unit}{power}")
+            power = 1
+    unit = "".join(parts)
+    return {"mi/h": "mph"}.get(unit, unit) or None
+
+
+def _singular(word: str) -> str:
+    return word[:-1] if word.endswith("s") and len(word) > 2 and word != "hertz" else word
