@@ -17,12 +17,11 @@ from starlette.types import ASGIApp
 
 from app import metrics, wire
 from app.api import health, keys, kinds, openapi, projects, score, scores, verifiers
-from app.api.deps import describe, pointer
 from app.errors import Problem
 from app.logs import configure
 from app.services import running
 from app.settings import Settings
-from verifiers.base import load_kinds
+from verifiers.base import load_kinds, pointer
 
 log = structlog.get_logger()
 
@@ -80,9 +79,9 @@ async def _on_problem(_: Request, error: Exception) -> Response:
 async def _on_bad_parameter(_: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise TypeError from error
-    first = {**error.errors()[0]}
-    first["loc"] = first["loc"][1:]  # without "query" or "path"
-    return problem_response(Problem("invalid-parameter", describe(first), pointer=pointer(first["loc"])))
+    first = error.errors()[0]
+    where = pointer(first["loc"][1:])  # without "query" or "path"
+    return problem_response(Problem("invalid-parameter", f"{where}: {first['msg']}", pointer=where))
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

@@ -23,7 +23,7 @@ from app.errors import Problem
 from app.store import verifiers as store
 from app.store.database import Database
 from app.store.tables import BUILTIN_PROJECT
-from verifiers.base import KINDS, ConfigError, Verifier
+from verifiers.base import KINDS, ConfigError, Verifier, explain, pointer
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 REFERENCE = re.compile(rf"({NAME})(?:@([1-9][0-9]{{0,8}}))?")
@@ -59,9 +59,9 @@ def compile_config(kind: str, config: Any) -> tuple[Verifier, dict[str, Any]]:
         parsed = cls.Config.model_validate(config)
         return cls(parsed), parsed.model_dump(mode="json", by_alias=True)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        pointer = "/config" + "".join(f"/{part}" for part in first["loc"])
-        raise Problem("invalid-config", f"{pointer}: {first['msg']}", pointer=pointer) from None
+        location, message = explain(error)
+        where = "/config" + pointer(location)
+        raise Problem("invalid-config", f"{where}: {message}", pointer=where) from None
     except ConfigError as error:
         raise Problem("invalid-config", str(error), pointer="/config" + error.pointer) from None
 

@@ -1,4 +1,4 @@
-"""A load generator that costs little: keep-alive connections that post prepared bodies as fast as they are answered."""
+"""A cheap load generator: keep-alive connections that post prepared bodies as fast as they are answered."""
 
 from __future__ import annotations
 

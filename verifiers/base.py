@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import pkgutil
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -311,9 +312,31 @@ def parse_reference(adapter: TypeAdapter[Any], value: Any) -> Any:
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        pointer = "".join(f"/{part}" for part in first["loc"])
-        raise BadItemError(f"reference{pointer}: {first['msg']}") from None
+        location, message = explain(error)
+        raise BadItemError(f"reference{pointer(location)}: {message}") from None
+
+
+_UNION_MEMBER = re.compile(r"(str|int|float|bool|dict|list|none|function|tagged|constrained)\b.*|[A-Z]\w*|.*\[.*\]")
+
+
+def explain(error: ValidationError) -> tuple[tuple[int | str, ...], str]:
+    """Where the first fault of a validation error lies, and what is wrong there, without quoting the input.
+
+    Pydantic puts the members of a union into the location and reports each; here they are one place and sentence.
+    """
+    faults: dict[tuple[int | str, ...], list[str]] = {}
+    for fault in error.errors(include_url=False, include_input=False, include_context=False):
+        place = tuple(p for p in fault["loc"] if isinstance(p, int) or not _UNION_MEMBER.fullmatch(p))
+        messages = faults.setdefault(place, [])
+        if fault["msg"] not in messages:
+            messages.append(fault["msg"])
+    place, [message, *others] = next(iter(faults.items()))
+    return place, ", or ".join([message, *(other.removeprefix("Input should be ") for other in others)])
+
+
+def pointer(location: Sequence[int | str]) -> str:
+    """The JSON pointer (RFC 6901) of a location."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
 
 
 async def verify_each(items: Sequence[Item], ctx: Context, verify_one: Callable[[Item], Verdict]) -> list[Verdict]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, NoReturn, TypeVar, cast
 
@@ -15,6 +15,7 @@ from app.errors import Problem
 from app.idempotency import Answer, request_key, request_sha256
 from app.metrics import IN_FLIGHT_BYTES
 from app.services import Services
+from verifiers.base import explain, pointer
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
@@ -106,24 +107,9 @@ def validated(model: type[M], value: Any) -> M:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise invalid(error) from None
-
-
-def invalid(error: ValidationError, name: str = "invalid-body") -> Problem:
-    """The problem that a validation error stands for; never quotes the caller's text."""
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    return Problem(name, describe(first), pointer=pointer(first["loc"]))
-
-
-def describe(error: Any) -> str:
-    """One validation error as a sentence."""
-    where = pointer(error["loc"]) or "the body"
-    return f"{where}: {error['msg']}"
-
-
-def pointer(location: Sequence[int | str]) -> str:
-    """The JSON pointer (RFC 6901) of a validation error's location."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
+        location, message = explain(error)
+        where = pointer(location)
+        raise Problem("invalid-body", f"{where or 'the body'}: {message}", pointer=where) from None
 
 
 def json_response(body: str, status: int = 200) -> Response:

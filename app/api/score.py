@@ -9,14 +9,14 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
-from app.api.deps import Body, Received, Strict, authorized, describe, json_response, services, takes
+from app.api.deps import Body, Received, Strict, authorized, json_response, services, takes
 from app.engine import Inline, Options, Reference, Task
 from app.errors import Problem
 from app.results import Detail, ScoredBatch
 from app.services import Services
 from app.store.projects import Project
 from app.store.writer import IdempotencyRow
-from verifiers.base import ErrorType, Item, Outcome
+from verifiers.base import ErrorType, Item, Outcome, explain, pointer
 
 router = APIRouter(tags=["score"])
 
@@ -68,9 +68,11 @@ class _OneByOne:
         try:
             return handler(value)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            location, message = explain(error)
             id = value.get("id") if isinstance(value, dict) else None
-            return UnreadableItem(describe(first), id if isinstance(id, str) else None)
+            return UnreadableItem(
+                f"{pointer(location) or 'the item'}: {message}", id if isinstance(id, str) else None
+            )
 
 
 class ScoreOptions(Strict):

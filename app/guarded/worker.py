@@ -35,7 +35,7 @@ def _settle(zygote: int) -> None:
     with contextlib.suppress(OSError):  # a preference; some containers mount /proc read-only
         Path("/proc/self/oom_score_adj").write_text("1000")
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
-    if hard:  # 1 is too short for a file, and the one value that also stops a core to a pipe (core(5))
+    if hard:  # 1 is too short for a file, and the one value that also stops a core to a pipe (fs/coredump.c)
         resource.setrlimit(resource.RLIMIT_CORE, (1, hard))
     null = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):

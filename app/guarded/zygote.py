@@ -46,7 +46,10 @@ class Zygote:
             message, channels, _, _ = socket.recv_fds(self._control, 16, 1)
             if not message:
                 break
-            self._fork(channels[0])
+            if channels:
+                self._fork(channels[0])
+            else:
+                self._send({"error": "the zygote has no file descriptor left"})
         self._stop()
 
     def _send(self, message: object, descriptors: Sequence[int] = ()) -> None:

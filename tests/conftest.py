@@ -1,0 +1,73 @@
+"""Fixtures that every test may use: a live service, and a database of one's own."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from app.store.database import Database, migrate
+from app.store.embedded import EmbeddedPostgres
+from tests.service import Service
+
+DATA = Path(__file__).parent.parent.parent / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs the shared data where it is absent."""
+    if DATA.is_dir():
+        return
+    absent = pytest.mark.skip(reason="the shared data folder is absent")
+    for item in items:
+        if "data" in item.keywords:
+            item.add_marker(absent)
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A live service that all tests share: leave it as you found it, and make projects of your own."""
+    running = Service(tmp_path_factory.mktemp("service") / "home")
+    try:
+        yield running.start()
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL server that tests of the store share."""
+    server = EmbeddedPostgres.start(tmp_path_factory.mktemp("postgres") / "home")
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def empty_database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """The URL of a new database without tables."""
+    name = f"test_{uuid.uuid4().hex}"
+
+    async def run(statement: str) -> None:
+        connection = await asyncpg.connect(
+            host=str(postgres.socket_dir), user=postgres.user, database=postgres.database
+        )
+        await connection.execute(statement)
+        await connection.close()
+
+    asyncio.run(run(f"CREATE DATABASE {name}"))
+    yield f"postgresql://{postgres.user}@/{name}?host={postgres.socket_dir}"
+    asyncio.run(run(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+async def database(empty_database_url: str) -> AsyncIterator[Database]:
+    """A migrated database of the test's own."""
+    opened = Database(empty_database_url, 4)
+    await migrate(opened)
+    yield opened
+    await opened.close()
