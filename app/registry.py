@@ -45,25 +45,25 @@ class Resolved:
     caches: bool
 
 
-def compile_config(kind: str, config: Any) -> tuple[Verifier, dict[str, Any]]:
+def compile_config(kind: str, config: Any, at: str = "") -> tuple[Verifier, dict[str, Any]]:
     """The verifier of a kind and configuration, and that configuration with its defaults filled in.
 
-    Raises `Problem`: 422 for an unknown kind, a configuration that its schema refuses, or one that cannot work.
+    `at` is where the two stand in the request. Raises `Problem`: 422 for an unknown kind, a configuration that its schema refuses, or one that cannot work.
     """
     cls = KINDS.get(kind)
     if cls is None:
         raise Problem(
-            "invalid-config", f"no kind {kind!r}; GET /kinds lists: {', '.join(sorted(KINDS))}", pointer="/kind"
+            "invalid-config", f"no kind {kind!r}; GET /kinds lists: {', '.join(sorted(KINDS))}", pointer=f"{at}/kind"
         )
     try:
         parsed = cls.Config.model_validate(config)
         return cls(parsed), parsed.model_dump(mode="json", by_alias=True)
     except ValidationError as error:
         location, message = explain(error)
-        where = "/config" + pointer(location)
+        where = f"{at}/config{pointer(location)}"
         raise Problem("invalid-config", f"{where}: {message}", pointer=where) from None
     except ConfigError as error:
-        raise Problem("invalid-config", str(error), pointer="/config" + error.pointer) from None
+        raise Problem("invalid-config", str(error), pointer=f"{at}/config{error.pointer}") from None
 
 
 def config_sha256(kind: str, config: Any) -> bytes:
@@ -126,7 +126,7 @@ class Registry:
         cached = self._get(as_sent)
         if cached is not None:
             return cached
-        verifier, complete = compile_config(kind, config)
+        verifier, complete = compile_config(kind, config, at="/verifier")
         digest = config_sha256(kind, complete)
         async with self._database.begin() as connection:
             version_id = await store.ensure_inline(connection, project_id, kind, wire.encode(complete), digest)

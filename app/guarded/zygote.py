@@ -39,18 +39,23 @@ class Zygote:
         with contextlib.suppress(OSError):  # a preference; some containers mount /proc read-only
             Path("/proc/self/oom_score_adj").write_text("500")
         gc.disable()
-        self._send({"failed": _import(modules)})
+        failed = _import(modules)
         gc.freeze()  # a collection in a worker would write to, and so copy, every page of the imports
         signal.signal(signal.SIGCHLD, self._reap)
-        while True:
-            message, channels, _, _ = socket.recv_fds(self._control, 16, 1)
-            if not message:
-                break
-            if channels:
-                self._fork(channels[0])
-            else:
-                self._send({"error": "the zygote has no file descriptor left"})
+        with contextlib.suppress(BrokenPipeError):  # the service ended before it had its answer
+            self._send({"failed": failed})
+            while self._obey():
+                continue
         self._stop()
+
+    def _obey(self) -> bool:
+        """Fork as asked, once; returns whether the service is still there."""
+        message, channels, _, _ = socket.recv_fds(self._control, 16, 1)
+        if channels:
+            self._fork(channels[0])
+        elif message:
+            self._send({"error": "the zygote has no file descriptor left"})
+        return bool(message)
 
     def _send(self, message: object, descriptors: Sequence[int] = ()) -> None:
         socket.send_fds(self._control, [json.dumps(message).encode()], descriptors)

@@ -32,7 +32,7 @@ POINTER = "postgres-is-elsewhere.txt"
 
 def make_folder(path: Path, mode: int) -> None:
     """Make a folder and its missing parents with exactly this mode; those that exist stay as they are."""
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
     for folder in reversed(missing):
         folder.mkdir(exist_ok=True)
         folder.chmod(mode)
