@@ -48,7 +48,8 @@ class Resolved:
 def compile_config(kind: str, config: Any, at: str = "") -> tuple[Verifier, dict[str, Any]]:
     """The verifier of a kind and configuration, and that configuration with its defaults filled in.
 
-    `at` is where the two stand in the request. Raises `Problem`: 422 for an unknown kind, a configuration that its schema refuses, or one that cannot work.
+    `at` is where the two stand in the request. Raises `Problem`: 422 for an unknown kind, a configuration that its
+    schema refuses, or one that cannot work.
     """
     cls = KINDS.get(kind)
     if cls is None:

@@ -76,6 +76,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
         "server_header": False,
         "proxy_headers": False,
         "timeout_graceful_shutdown": 15,
+        "timeout_keep_alive": 75,
     }
     if settings.workers == 1:
         uvicorn.Server(uvicorn.Config(create_app(settings), **options)).run(sockets=[listener])  # type: ignore[arg-type]

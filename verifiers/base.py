@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 MAX_DETAIL_CHARS = 200
 """Caller text quoted in a verdict's detail or in an error message is cut to this many characters."""
@@ -78,14 +78,21 @@ class Message(BaseModel):
         return "".join(t for part in self.content or () if isinstance(t := part.get("text"), str))
 
 
+def _written_by_model(messages: list[Message]) -> list[Message]:
+    if not any(message.role == "assistant" for message in messages):
+        raise ValueError("a completion of chat messages needs one whose role is 'assistant'")
+    return messages
+
+
 class Item(BaseModel):
     """One completion with its prompt, reference and metadata."""
 
     model_config = ConfigDict(extra="forbid")
     id: str | None = Field(None, description="Echoed in the result; yours to choose.", examples=["a1"])
     prompt: str | list[Message] | None = Field(None, examples=["What is 6 times 7?"])
-    completion: str | list[Message] = Field(
-        description="What the model wrote: text, or chat messages.", examples=["6 * 7 is \\boxed{42}."]
+    completion: str | Annotated[list[Message], AfterValidator(_written_by_model)] = Field(
+        description="What the model wrote: text, or chat messages with an assistant's among them.",
+        examples=["6 * 7 is \\boxed{42}."],
     )
     reference: Any = Field(
         None, description="What the verifier compares with; its form depends on the kind.", examples=["42"]

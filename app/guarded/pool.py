@@ -42,13 +42,14 @@ class GuardedPool:
     ) -> None:
         self.kills: Counter[GuardFault] = Counter()
         """Workers killed, or dead of themselves, by fault."""
+        self.unavailable = "the guarded workers are not running"
+        """Why no call is served now; empty while calls are."""
         self._size = size
         self._modules = tuple(modules)
         self._idle_s = idle_s
         self._recycle_after = recycle_after
         self._spawner: Spawner | None = None
         self._up = asyncio.Event()
-        self._unavailable = "the guarded workers are not running"
         self._calls: set[Call] = set()
         self._queue: deque[Call] = deque()
         self._idle: deque[asyncio.Future[None]] = deque()
@@ -63,7 +64,7 @@ class GuardedPool:
 
     async def start(self) -> None:
         """Start the zygote; returns at once, and calls wait until it has imported its modules."""
-        self._unavailable = ""
+        self.unavailable = ""
         self._tasks = [asyncio.create_task(self._keep_zygote())]
         self._tasks += [asyncio.create_task(self._serve(slot)) for slot in range(self._size)]
         for task in self._tasks:
@@ -94,7 +95,7 @@ class GuardedPool:
         call = Call(function, payloads, limits, self._size)
         if not payloads:
             return []
-        if reason := self._unavailable or self._import_failure(function):
+        if reason := self.unavailable or self._import_failure(function):
             return call.give_up(GuardFault.UNAVAILABLE, reason)
         self._calls.add(call)
         self._enqueue(call)
@@ -116,7 +117,7 @@ class GuardedPool:
         return call.give_up(GuardFault.DEADLINE)
 
     def _refuse(self, reason: str) -> None:
-        self._unavailable = reason
+        self.unavailable = reason
         self._fail_calls(reason)
 
     def _fail_calls(self, reason: str) -> None:
@@ -138,7 +139,7 @@ class GuardedPool:
                 await spawner.ready()
                 for module in spawner.failed:
                     log.error("guarded module cannot be imported", module=module, reason=spawner.failed[module])
-                self._spawner, self._unavailable, pause = spawner, "", FIRST_PAUSE_S
+                self._spawner, self.unavailable, pause = spawner, "", FIRST_PAUSE_S
                 for call in self._calls:
                     if reason := self._import_failure(call.function):
                         call.give_up(GuardFault.UNAVAILABLE, reason)

@@ -29,7 +29,9 @@ def async_url(url: str) -> URL:
     parsed = make_url(url)
     if parsed.get_backend_name() not in ("postgresql", "postgres"):
         raise ValueError(f"ASSAY_DATABASE_URL must name a PostgreSQL database, not {parsed.get_backend_name()!r}")
-    return parsed.set(drivername="postgresql+asyncpg")
+    # libpq's name for the option, which URLs carry, is not asyncpg's
+    query = {"ssl" if name == "sslmode" else name: value for name, value in parsed.query.items()}
+    return parsed.set(drivername="postgresql+asyncpg", query=query)
 
 
 class Database:
@@ -68,7 +70,7 @@ class Database:
             user=self.url.username,
             password=self.url.password,
             database=self.url.database,
-            ssl=query.get("ssl") or query.get("sslmode"),
+            ssl=query.get("ssl"),
             timeout=5,
             command_timeout=60,
         )
