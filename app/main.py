@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from app import metrics, wire
 from app.api import health, keys, kinds, openapi, projects, score, scores, verifiers
+from app.api.docs import add_docs
 from app.errors import Problem
 from app.logs import configure
 from app.services import running
@@ -48,9 +49,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             gc.set_threshold(20_000, 20, 20)
             yield
 
-    app = FastAPI(title="Assay", version="0.1.0", lifespan=lifespan, redoc_url=None, telemetry=NO_TELEMETRY)
+    app = FastAPI(
+        title="Assay", version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None, telemetry=NO_TELEMETRY
+    )
     for resource in (score, kinds, verifiers, scores, keys, projects, health):
         app.router.routes.extend(resource.router.routes)  # include_router would match every request twice
+    add_docs(app)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_bad_parameter)
