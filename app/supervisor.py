@@ -40,6 +40,8 @@ log = structlog.get_logger()
 
 WATCH_S = 1.0
 """How often the embedded database is looked at."""
+EMBEDDED_CONNECTIONS = 20
+"""Most connections that one service takes of the embedded database's, which two services may share."""
 DATABASE_WAIT_S = 60.0
 """How long the service waits at start for a database that does not answer yet."""
 
@@ -56,6 +58,9 @@ def serve(settings: Settings) -> None:
     try:
         with _database(settings) as url:
             ready = settings.model_copy(update={"database_url": SecretStr(url)})
+            if settings.database_url is None and settings.database_connections > EMBEDDED_CONNECTIONS:
+                log.warning("the embedded database takes fewer connections", used=EMBEDDED_CONNECTIONS)
+                ready = ready.model_copy(update={"database_connections": EMBEDDED_CONNECTIONS})
             secret = asyncio.run(prepare(ready))
             threading.Thread(target=show_first_score, args=(ready, secret), name="first score", daemon=True).start()
             _serve(ready, listener)

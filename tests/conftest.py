@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -28,9 +29,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def homes() -> Iterator[Path]:
+    """A folder for homes of services. Unlike pytest's own, the database's user may pass through it."""
+    with tempfile.TemporaryDirectory(prefix="assay-test-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def service(homes: Path) -> Iterator[Service]:
     """A live service that all tests share: leave it as you found it, and make projects of your own."""
-    running = Service(tmp_path_factory.mktemp("service") / "home")
+    running = Service(homes / "service")
     try:
         yield running.start()
     finally:
@@ -38,9 +47,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+def postgres(homes: Path) -> Iterator[EmbeddedPostgres]:
     """A PostgreSQL server that tests of the store share."""
-    server = EmbeddedPostgres.start(tmp_path_factory.mktemp("postgres") / "home")
+    server = EmbeddedPostgres.start(homes / "postgres")
     try:
         yield server
     finally:

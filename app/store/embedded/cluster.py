@@ -33,8 +33,8 @@ SETTINGS = {
     "max_logical_replication_workers": "0",
     # Bounds the write-ahead log on disk, and with it the time that recovery takes.
     "max_wal_size": "512MB",
-    # Small at rest: no idle helper processes, few buffers.
-    "shared_buffers": "32MB",
+    # Small at rest: no idle helper processes, and few buffers, as the kernel caches the files as well.
+    "shared_buffers": "16MB",
     "wal_buffers": "4MB",
     "maintenance_work_mem": "32MB",
     "io_method": "sync",

@@ -48,6 +48,7 @@ def find_base(home: Path, account: Account) -> Path:
     inside = home / "postgres"
     pointer = home / POINTER
     if pointer.exists():
+        _check_owner(pointer)
         base = Path(os.fsdecode(pointer.read_bytes().split(b"\n")[0]))
     elif not account.borrowed or account.can_enter(home):
         base = inside
@@ -58,14 +59,11 @@ def find_base(home: Path, account: Account) -> Path:
         )
     else:
         base = SYSTEM_FOLDER / f"postgres-{_digest(home)}"
-    # The server's user passes through; that it cannot list or write keeps the locks out of its hands.
     make_folder(base.parent, 0o755)
-    make_folder(base, 0o711 if account.borrowed else 0o700)
-    if base.stat().st_uid != os.geteuid():
-        raise EmbeddedPostgresError(
-            f"{base} belongs to another OS user. What to do: run the service as its owner, "
-            f"or choose another ASSAY_HOME."
-        )
+    base.mkdir(exist_ok=True)
+    _check_owner(base)
+    # The server's user passes through; that it cannot list or write keeps the locks out of its hands.
+    base.chmod(0o711 if account.borrowed else 0o700)
     if account.borrowed and not account.can_enter(base):
         raise EmbeddedPostgresError(
             f"the OS user {account.name}, which runs PostgreSQL, cannot enter {base}. "
@@ -114,6 +112,15 @@ def write_file(path: Path, text: str, account: Account | None = None) -> None:
             os.fchown(fd, account.uid, account.gid)
         file.write(text)
     fresh.replace(path)
+
+
+def _check_owner(path: Path) -> None:
+    """What another user put there would lead the service to folders of that user's choice."""
+    if path.lstat().st_uid != os.geteuid():
+        raise EmbeddedPostgresError(
+            f"{path} belongs to another OS user. What to do: run the service as its owner, "
+            f"or choose another ASSAY_HOME."
+        )
 
 
 def _digest(path: Path) -> str:

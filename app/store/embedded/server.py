@@ -121,8 +121,8 @@ class EmbeddedPostgres:
                     f"What to do: look at {self._log}, and end that service if it hangs."
                 )
             yield
-            lock.unlock()
         finally:
+            lock.unlock()
             lock.close()
 
     def _leave(self, share: FileLock) -> None:
@@ -274,4 +274,4 @@ def _os_faults(where: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise explain(f"the embedded PostgreSQL in {where} cannot be managed", str(error), where) from error
+        raise explain(f"the embedded PostgreSQL cannot use {where}", str(error), where) from error

@@ -32,7 +32,7 @@ from app.store.embedded.errors import explain
 from app.store.embedded.lock import FileLock, held_alone
 from app.store.embedded.postmaster import kill, processes, read_postmaster
 
-PROJECT = Path(__file__).parents[3]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), *sys.path])}
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a server as another user")
 
 SERVICE = """
@@ -74,23 +74,30 @@ def fresh_home(make_home: Callable[[], Path]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def stopped() -> Iterator[Path]:
-    """A home whose server was started once and stopped, to be copied: making data takes most of a start."""
+def used_home() -> Iterator[Path]:
+    """A home whose server was started once and stopped: making data takes most of a first start."""
     parent = Path(tempfile.mkdtemp(prefix="assay-test-", dir="/tmp"))
     parent.chmod(0o755)
     postgres = EmbeddedPostgres.start(parent / "home")
-    keep_seven(postgres)
+    query(postgres, "CREATE TABLE kept (n int)", "INSERT INTO kept VALUES (0) RETURNING n")
     postgres.stop()
     yield parent / "home"
     shutil.rmtree(parent)
 
 
 @pytest.fixture
-def home(make_home: Callable[[], Path], stopped: Path) -> Path:
-    """A home with data, which hold a 7."""
-    home = make_home()
-    subprocess.run(["/bin/cp", "-a", stopped, home], check=True)
-    return home
+def home(used_home: Path) -> Iterator[Path]:
+    """A home with data and no server, which tests share one after the other."""
+    yield used_home
+    end_processes(used_home / "postgres" / "data")
+
+
+@pytest.fixture
+def own_home(make_home: Callable[[], Path], used_home: Path) -> Path:
+    """A copy of it, for a test that breaks it."""
+    copy = make_home()
+    subprocess.run(["/bin/cp", "-a", used_home, copy], check=True)
+    return copy
 
 
 def end_processes(data: Path) -> None:
@@ -118,8 +125,13 @@ def query(postgres: EmbeddedPostgres, *statements: str) -> Any:
     return asyncio.run(run())
 
 
-def keep_seven(postgres: EmbeddedPostgres) -> None:
-    query(postgres, "CREATE TABLE IF NOT EXISTS kept (n int)", "INSERT INTO kept VALUES (7) RETURNING n")
+def count_up(postgres: EmbeddedPostgres) -> int:
+    """Commit a change; the number that is kept since."""
+    return int(query(postgres, "UPDATE kept SET n = n + 1 RETURNING n"))
+
+
+def kept(postgres: EmbeddedPostgres) -> int:
+    return int(query(postgres, "SELECT n FROM kept"))
 
 
 def postmaster_pid(postgres: EmbeddedPostgres) -> int:
@@ -145,7 +157,7 @@ def run_service(code: str, *arguments: object) -> subprocess.Popen[str]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        env=ENVIRONMENT,
     )
     assert process.stdout is not None
     seen = []
@@ -188,15 +200,17 @@ def test_a_server_starts_answers_and_stops(fresh_home: Path) -> None:
 
 def test_data_are_kept_over_a_restart(home: Path) -> None:
     postgres = EmbeddedPostgres.start(home)
-    query(postgres, "UPDATE kept SET n = 8 RETURNING n")
+    n = count_up(postgres)
     postgres.stop()
     again = EmbeddedPostgres.start(home)
     assert again.dsn == postgres.dsn
-    assert query(again, "SELECT n FROM kept") == 8
+    assert kept(again) == n
     again.stop()
 
 
-def test_the_url_serves_sqlalchemy_whatever_the_environment_says(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_url_serves_sqlalchemy_whatever_the_environment_says(
+    home: Path, monkeypatch: pytest.MonkeyPatch, account: Account
+) -> None:
     for name, value in {
         "PGHOST": "192.0.2.1",
         "PGPORT": "1",
@@ -216,9 +230,10 @@ def test_the_url_serves_sqlalchemy_whatever_the_environment_says(home: Path, mon
         return value
 
     assert asyncio.run(ask()) == "assay"
-    environment = Path(f"/proc/{postmaster_pid(postgres)}/environ").read_bytes()
-    assert b"PGOPTIONS" not in environment
-    assert b"PGHOST" not in environment
+    environment = account.run("/bin/cat", f"/proc/{postmaster_pid(postgres)}/environ").stdout
+    assert "LC_ALL=C" in environment
+    assert "PGOPTIONS" not in environment
+    assert "PGHOST" not in environment
     postgres.stop()
 
 
@@ -241,14 +256,14 @@ def test_only_the_socket_only_known_users_nothing_unsafe(home: Path, account: Ac
 
 def test_a_killed_server_is_healed(home: Path) -> None:
     postgres = EmbeddedPostgres.start(home)
-    query(postgres, "UPDATE kept SET n = 8 RETURNING n")
+    n = count_up(postgres)
     first = postmaster_pid(postgres)
     postgres.ensure_running()
     assert postmaster_pid(postgres) == first, "a server that runs is left alone"
     kill_hard(first)
     postgres.ensure_running()
     assert postmaster_pid(postgres) != first
-    assert query(postgres, "SELECT n FROM kept") == 8
+    assert kept(postgres) == n
     postgres.stop()
     assert server_ended(postgres)
 
@@ -256,13 +271,13 @@ def test_a_killed_server_is_healed(home: Path) -> None:
 def test_a_hung_process_of_a_killed_server_is_ended(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "GRACE_S", 0.2)
     postgres = EmbeddedPostgres.start(home)
-    query(postgres, "UPDATE kept SET n = 8 RETURNING n")
+    n = count_up(postgres)
     first = postmaster_pid(postgres)
     hung = next(pid for pid in processes(postgres.data_dir, server_account()) if pid != first)
     os.kill(hung, signal.SIGSTOP)
     kill_hard(first)
     postgres.ensure_running()
-    assert query(postgres, "SELECT n FROM kept") == 8
+    assert kept(postgres) == n
     postgres.stop()
 
 
@@ -280,7 +295,7 @@ def test_a_start_recovers_after_everything_was_killed(home: Path, account: Accou
     service = run_service(HOLD, home)
     data = home / "postgres" / "data"
     reader = EmbeddedPostgres.start(home)
-    query(reader, "UPDATE kept SET n = 8 RETURNING n")
+    n = count_up(reader)
     service.kill()
     end_processes(data)
     service.communicate()
@@ -294,7 +309,7 @@ def test_a_start_recovers_after_everything_was_killed(home: Path, account: Accou
     elif pid_file == "is empty":
         left.write_text("")
     postgres = EmbeddedPostgres.start(home)
-    assert query(postgres, "SELECT n FROM kept") == 8
+    assert kept(postgres) == n
     assert "automatic recovery in progress" in (postgres.base / "log").read_text()
     reader.stop()
     postgres.stop()
@@ -324,13 +339,15 @@ def test_two_services_share_one_server_and_the_last_stops_it(home: Path) -> None
 
 def test_services_that_heal_it_at_once_start_one_server(home: Path) -> None:
     services = [EmbeddedPostgres.start(home) for _ in range(3)]
+    n = count_up(services[0])
+    written = (services[0].base / "log").stat().st_size
     kill_hard(postmaster_pid(services[0]))
     with ThreadPoolExecutor() as threads:
         for healed in [threads.submit(service.ensure_running) for service in services]:
             healed.result()
-    assert (services[0].base / "log").read_text().count("automatic recovery in progress") == 1
+    assert (services[0].base / "log").read_text()[written:].count("automatic recovery in progress") == 1
     for service in services:
-        assert query(service, "SELECT n FROM kept") == 7
+        assert kept(service) == n
         service.stop()
     assert server_ended(services[0])
 
@@ -363,7 +380,7 @@ def test_a_start_that_was_killed_half_way_does_no_harm(fresh_home: Path) -> None
     service = subprocess.Popen(
         [sys.executable, "-c", SERVICE + HOLD, fresh_home],
         stdout=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        env=ENVIRONMENT,
     )
     while not (fresh_home / "postgres" / "data.new" / "base").exists():
         assert service.poll() is None
@@ -377,17 +394,17 @@ def test_a_start_that_was_killed_half_way_does_no_harm(fresh_home: Path) -> None
     postgres.stop()
 
 
-def test_data_of_another_version_are_refused(home: Path) -> None:
-    (home / "postgres" / "data" / "PG_VERSION").write_text("17\n")
+def test_data_of_another_version_are_refused(own_home: Path) -> None:
+    (own_home / "postgres" / "data" / "PG_VERSION").write_text("17\n")
     with pytest.raises(EmbeddedPostgresError, match="version 17, and this service brings version 18"):
-        EmbeddedPostgres.start(home)
+        EmbeddedPostgres.start(own_home)
 
 
-def test_a_server_that_cannot_start_says_why(home: Path) -> None:
-    (home / "postgres" / "data" / "global" / "pg_control").unlink()
+def test_a_server_that_cannot_start_says_why(own_home: Path) -> None:
+    (own_home / "postgres" / "data" / "global" / "pg_control").unlink()
     with pytest.raises(EmbeddedPostgresError, match=r"did not start.*\n(.*\n)*.*pg_control"):
-        EmbeddedPostgres.start(home)
-    assert not held_alone(home / "postgres" / "server.lock")
+        EmbeddedPostgres.start(own_home)
+    assert not held_alone(own_home / "postgres" / "server.lock")
 
 
 def test_a_home_that_is_no_folder_is_named(fresh_home: Path) -> None:
@@ -396,10 +413,10 @@ def test_a_home_that_is_no_folder_is_named(fresh_home: Path) -> None:
         EmbeddedPostgres.start(fresh_home)
 
 
-def test_data_that_vanished_are_not_replaced_under_a_running_service(home: Path) -> None:
-    postgres = EmbeddedPostgres.start(home)
+def test_data_that_vanished_are_not_replaced_under_a_running_service(own_home: Path) -> None:
+    postgres = EmbeddedPostgres.start(own_home)
     end_processes(postgres.data_dir)
-    postgres.data_dir.rename(home / "moved away")
+    postgres.data_dir.rename(own_home / "moved away")
     with pytest.raises(EmbeddedPostgresError):
         postgres.ensure_running()
     assert not postgres.data_dir.exists()
@@ -416,6 +433,17 @@ def test_a_server_that_another_started_on_the_data_is_not_touched(home: Path, ac
     with pytest.raises(EmbeddedPostgresError, match="that this service did not start"):
         EmbeddedPostgres.start(home)
     assert account.run(*command, "-m", "fast", "stop").returncode == 0
+
+
+def test_the_log_holds_no_text_of_a_caller(home: Path) -> None:
+    postgres = EmbeddedPostgres.start(home)
+    query(postgres, "CREATE TABLE texts (body text CHECK (length(body) < 5))", "SELECT 1")
+    with pytest.raises(asyncpg.CheckViolationError, match="texts_body_check"):
+        query(postgres, "INSERT INTO texts VALUES ('a secret completion')", "SELECT 1")
+    logged = (postgres.base / "log").read_text()
+    assert "texts_body_check" in logged
+    assert "secret" not in logged
+    postgres.stop()
 
 
 def test_the_log_is_bounded(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -471,24 +499,28 @@ def test_a_private_home_of_root_keeps_its_mode(
     home.mkdir(0o700)
     before = [(folder, folder.stat().st_mode) for folder in (home, *home.parents)]
     postgres = EmbeddedPostgres.start(home)
-    keep_seven(postgres)
+    query(postgres, "CREATE TABLE kept (n int)", "INSERT INTO kept VALUES (0) RETURNING n")
+    n = count_up(postgres)
     assert postgres.data_dir.is_relative_to(system)
     assert str(postgres.data_dir.parent) in (home / folders.POINTER).read_text()
     postgres.stop()
-    # Opened since: the data are still found where they are.
     assert [(folder, folder.stat().st_mode) for folder in (home, *home.parents)] == before
+    # Opened since: the data are still found where they are.
     home.chmod(0o755)
     again = EmbeddedPostgres.start(home)
-    assert query(again, "SELECT n FROM kept") == 7
+    assert kept(again) == n
     again.stop()
+    os.chown(home / folders.POINTER, 65534, 65534)
+    with pytest.raises(EmbeddedPostgresError, match="belongs to another OS user"):
+        EmbeddedPostgres.start(home)
 
 
 @as_root
-def test_a_home_made_private_after_its_data_is_an_error_not_an_empty_database(home: Path) -> None:
-    home.chmod(0o700)
+def test_a_home_made_private_after_its_data_is_an_error_not_an_empty_database(own_home: Path) -> None:
+    own_home.chmod(0o700)
     with pytest.raises(EmbeddedPostgresError, match="can no longer reach its data"):
-        EmbeddedPostgres.start(home)
-    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+        EmbeddedPostgres.start(own_home)
+    assert stat.S_IMODE(own_home.stat().st_mode) == 0o700
 
 
 @as_root
@@ -512,10 +544,10 @@ def test_programs_out_of_reach_are_copied_once(
 
 
 @as_root
-def test_data_of_another_user_are_refused(home: Path) -> None:
-    os.chown(home / "postgres" / "data", 65534, 65534)
+def test_data_of_another_user_are_refused(own_home: Path) -> None:
+    os.chown(own_home / "postgres" / "data", 65534, 65534)
     with pytest.raises(EmbeddedPostgresError, match="belongs to another OS user"):
-        EmbeddedPostgres.start(home)
+        EmbeddedPostgres.start(own_home)
 
 
 @as_root
@@ -541,24 +573,27 @@ def test_an_ordinary_user_runs_it_as_that_user(
 
 
 @as_root
-@pytest.mark.parametrize("opened", [False, True], ids=["as it is", "were its folder open"])
-def test_another_user_cannot_connect(home: Path, opened: bool) -> None:
+@pytest.mark.parametrize("user", ["assay", "postgres", "nobody"])
+def test_another_user_cannot_connect(home: Path, user: str) -> None:
     postgres = EmbeddedPostgres.start(home)
-    if opened:
-        postgres.socket_dir.chmod(0o755)
-        (postgres.socket_dir / folders.SOCKET_NAME).chmod(0o777)
-    for user in ("assay", "postgres", "nobody"):
-        stranger = run_service(
-            BECOME + "try:\n"
-            "    asyncio.run(asyncpg.connect(host=sys.argv[1], user=sys.argv[3], database='assay'))\n"
-            "except (OSError, asyncpg.InvalidAuthorizationSpecificationError) as error:\n"
-            "    print(type(error).__name__)\n"
-            "    print('ready')\n",
-            postgres.socket_dir,
-            65534,
-            user,
-        )
-        stranger.communicate()
+    code = (
+        BECOME + "try:\n"
+        "    asyncio.run(asyncpg.connect(host=sys.argv[1], user=sys.argv[3], database='assay'))\n"
+        "except (OSError, asyncpg.PostgresError) as error:\n"
+        "    sys.exit(type(error).__name__)\n"
+    )
+    command = [sys.executable, "-c", SERVICE + code, str(postgres.socket_dir), "65534", user]
+
+    def refusal() -> str:
+        done = subprocess.run(command, stderr=subprocess.PIPE, encoding="utf-8", env=ENVIRONMENT, check=False)
+        return done.stderr.strip()
+
+    assert refusal() == "PermissionError"
+    # The server itself refuses whom the folders let through.
+    postgres.socket_dir.chmod(0o755)
+    (postgres.socket_dir / folders.SOCKET_NAME).chmod(0o777)
+    assert refusal() == "InvalidAuthorizationSpecificationError"
+    assert query(postgres, "SELECT 1") == 1
     postgres.stop()
 
 
@@ -580,6 +615,7 @@ def test_a_full_disk_is_named(fresh_home: Path) -> None:
 
 
 def test_advice_follows_the_cause() -> None:
-    error = explain("it did not start", "a\n\nFATAL: could not create shared memory segment: x\n", "/srv/data")
+    output = "a\n\nFATAL: could not create shared memory segment: No space left on device\n"
+    error = explain("it did not start", output, "/srv/data")
     assert str(error).startswith("it did not start. What to do: allow System V shared memory here")
-    assert str(error).endswith("FATAL: could not create shared memory segment: x")
+    assert str(error).endswith("FATAL: could not create shared memory segment: No space left on device")
