@@ -1,7 +1,8 @@
-"""The bare ASGI application that answers a body with itself: what HTTP alone costs."""
+"""The bare ASGI application that parses a JSON body and answers it again: what HTTP and JSON alone cost."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -13,7 +14,7 @@ async def app(
     receive: Callable[[], Awaitable[Message]],
     send: Callable[[Message], Awaitable[None]],
 ) -> None:
-    """Echo a request's body."""
+    """Echo a request's JSON."""
     if scope["type"] != "http":
         return
     body = b""
@@ -22,6 +23,7 @@ async def app(
         body += message.get("body", b"")
         if not message.get("more_body"):
             break
+    body = json.dumps(json.loads(body)).encode()
     length = str(len(body)).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
     await send({"type": "http.response.body", "body": body})

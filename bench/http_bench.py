@@ -1,4 +1,4 @@
-"""How fast items go through the whole service, committed, against bare HTTP and against PostgreSQL alone.
+"""How fast items go through the whole service, committed, against HTTP and JSON alone, and PostgreSQL alone.
 
 `python -m bench.http_bench`
 """
@@ -52,9 +52,9 @@ def _best(loads: list[Load]) -> Load:
     return sorted(loads, key=lambda load: load.per_second)[len(loads) // 2]
 
 
-async def _insert_alone(dsn: str) -> float:
+async def _insert_alone(server: EmbeddedPostgres) -> float:
     """Rows a second that PostgreSQL takes into the same tables by INSERT ... SELECT unnest, 512 a commit."""
-    connection = await asyncpg.connect(dsn)
+    connection = await asyncpg.connect(host=str(server.socket_dir), user=server.user, database=server.database)
     project, version = uuid4(), uuid4()
     scores = (
         "INSERT INTO scores SELECT $1, id, $2, $3, 1, NULL, NULL, NULL, NULL, 'correct', 1.0, verdict, 0.1, false "
@@ -95,7 +95,7 @@ def main() -> None:
         ours = _best([load(running.port, batch, BATCHES, 4) for _ in range(ROUNDS)])
         theirs = _best([load(bare, batch, BATCHES, 4) for _ in range(ROUNDS)])
         shared = EmbeddedPostgres.start(running.home)
-        database = asyncio.run(_insert_alone(shared.dsn.replace("+asyncpg", "")))
+        database = asyncio.run(_insert_alone(shared))
         shared.stop()
         items = ours.per_second * BATCH
         for name, baseline in (("echo", theirs.per_second * BATCH), ("insert", database)):
