@@ -87,7 +87,7 @@ class Registry:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._compiled: OrderedDict[tuple[object, ...], Resolved] = OrderedDict()
-        self._asked: dict[tuple[UUID, str], asyncio.Future[tuple[UUID, int] | None]] = {}
+        self._asked: dict[tuple[UUID, str], asyncio.Future[UUID | None]] = {}
         self._looking: asyncio.Task[None] | None = None
 
     async def resolve(self, project_id: UUID, reference: str) -> Resolved:
@@ -100,7 +100,7 @@ class Registry:
             found = await self._latest(project_id, name)
             if found is None:
                 raise unknown_verifier(reference)
-            return await self.by_id(project_id, found[0])
+            return await self.by_id(project_id, found)
         cached = self._get((project_id, name, int(number)))
         if cached is not None:
             return cached
@@ -145,7 +145,7 @@ class Registry:
             self._compiled.popitem(last=False)
         return resolved
 
-    async def _latest(self, project_id: UUID, name: str) -> tuple[UUID, int] | None:
+    async def _latest(self, project_id: UUID, name: str) -> UUID | None:
         asked = self._asked.get((project_id, name))
         if asked is None:
             asked = self._asked[project_id, name] = asyncio.get_running_loop().create_future()
@@ -158,8 +158,7 @@ class Registry:
         while self._asked:
             asked, self._asked = self._asked, {}
             try:
-                async with self._database.begin() as connection:
-                    found = await store.latest(connection, list(asked))
+                found = await store.latest(self._database, list(asked))
             except Exception as error:
                 for future in asked.values():
                     future.set_exception(error)

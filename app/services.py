@@ -59,8 +59,8 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
     if settings.database_url is None:
         raise RuntimeError("the supervisor sets ASSAY_DATABASE_URL before an API process starts")
     kinds = load_kinds()
-    # one connection of the share is the recorder's own
-    connections = max(1, share(settings.database_connections, settings.workers) - 1)
+    # of its share, the recorder and the look-ups have a connection each of their own
+    connections = max(1, share(settings.database_connections, settings.workers) - 2)
     database = Database(settings.database_url.get_secret_value(), connections)
     guard = GuardedPool(
         share(settings.guard_workers, settings.workers),

@@ -39,6 +39,8 @@ class Database:
 
     def __init__(self, url: str, connections: int) -> None:
         self.url = async_url(url)
+        self._reader: asyncpg.Connection | None = None
+        self._reading = asyncio.Lock()
         self.engine: AsyncEngine = create_async_engine(
             self.url,
             pool_size=connections,
@@ -75,6 +77,28 @@ class Database:
             command_timeout=60,
         )
 
+    async def fetch(self, query: str, *values: object) -> list[asyncpg.Record]:
+        """One read on a connection of its own, in one round trip; for look-ups on the scoring path.
+
+        Raises `Problem` (503) where the database cannot be reached.
+        """
+        async with self._reading:
+            for attempt in (1, 2):  # the first may find that the connection has died since
+                try:
+                    if self._reader is None or self._reader.is_closed():
+                        self._reader = await self.connect_raw()
+                    rows: list[asyncpg.Record] = await self._reader.fetch(query, *values)
+                    return rows
+                except Exception as error:
+                    if not is_unreachable(error):
+                        raise
+                    if self._reader is not None:
+                        self._reader.terminate()
+                        self._reader = None
+                    if attempt == 2:
+                        raise unreachable() from error
+        raise AssertionError("the loop returns or raises")
+
     async def reachable(self) -> bool:
         """Whether a query is answered within two seconds."""
         try:
@@ -85,6 +109,8 @@ class Database:
         return True
 
     async def close(self) -> None:
+        if self._reader is not None:
+            await self._reader.close(timeout=5)
         await self.engine.dispose()
 
 

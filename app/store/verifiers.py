@@ -9,10 +9,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, and_, func, or_, select, text, update
+from sqlalchemy import Row, Select, and_, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.store.database import Database
 from app.store.ids import uuid7
 from app.store.tables import BUILTIN_PROJECT, verifier_versions, verifiers
 
@@ -65,32 +66,22 @@ def _select() -> Select[Any]:
     )
 
 
-_LATEST = text(
-    """
+_LATEST = """
     SELECT DISTINCT ON (asked.project_id, asked.name)
-        asked.project_id AS asker, asked.name, versions.id, versions.version
-    FROM unnest(CAST(:projects AS uuid[]), CAST(:names AS text[])) AS asked (project_id, name)
+        asked.project_id AS asker, asked.name, versions.id
+    FROM unnest($1::uuid[], $2::text[]) AS asked (project_id, name)
     JOIN verifiers ON verifiers.name = asked.name
-        AND verifiers.project_id IN (asked.project_id, CAST(:builtin AS uuid)) AND verifiers.archived_at IS NULL
+        AND verifiers.project_id IN (asked.project_id, $3) AND verifiers.archived_at IS NULL
     JOIN verifier_versions versions ON versions.verifier_id = verifiers.id
     ORDER BY asked.project_id, asked.name, (verifiers.project_id = asked.project_id) DESC, versions.version DESC
-    """
-)
+"""
 
 
-async def latest(
-    connection: AsyncConnection, asked: Sequence[tuple[UUID, str]]
-) -> dict[tuple[UUID, str], tuple[UUID, int]]:
-    """For each (project, bare name), the id and number of the latest version; a project's own comes first."""
-    rows = await connection.execute(
-        _LATEST,
-        {
-            "projects": [project for project, _ in asked],
-            "names": [name for _, name in asked],
-            "builtin": BUILTIN_PROJECT,
-        },
-    )
-    return {(row.asker, row.name): (row.id, row.version) for row in rows}
+async def latest(database: Database, asked: Sequence[tuple[UUID, str]]) -> dict[tuple[UUID, str], UUID]:
+    """For each (project, bare name), the id of the latest version; a project's own comes before a built-in."""
+    projects = [project for project, _ in asked]
+    rows = await database.fetch(_LATEST, projects, [name for _, name in asked], BUILTIN_PROJECT)
+    return {(row["asker"], row["name"]): row["id"] for row in rows}
 
 
 async def get(connection: AsyncConnection, project_id: UUID, version_id: UUID) -> Version | None:
