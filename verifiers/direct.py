@@ -64,7 +64,8 @@ class DirectKind(ABC):
         verdicts = await verify_each(items, ctx, self._verify_or_defer)
         deferred = [i for i, verdict in enumerate(verdicts) if verdict is _DEFERRED]
         if deferred:
-            payloads = [self._payload(items[i]) for i in deferred]
+            config = self.config.model_dump(by_alias=True)
+            payloads = [self._payload(items[i], config) for i in deferred]
             results = await ctx.guard.run(f"{__name__}:judge", payloads, limits=LIMITS, deadline=ctx.deadline)
             for i, result in zip(deferred, results, strict=True):
                 verdicts[i] = self._verdict(result)
@@ -73,11 +74,11 @@ class DirectKind(ABC):
     def _verify_or_defer(self, item: Item) -> Verdict:
         return _DEFERRED if self.costly(item) else self.verify_one(item)
 
-    def _payload(self, item: Item) -> dict[str, Any]:
+    def _payload(self, item: Item, config: dict[str, Any]) -> dict[str, Any]:
         return {
             "module": type(self).__module__,
             "kind": self.kind,
-            "config": self.config.model_dump(by_alias=True),
+            "config": config,
             "item": {
                 "completion": item.text,
                 "prompt": item.prompt_text,

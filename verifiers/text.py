@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, TypeAdapter, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from verifiers.base import (
@@ -31,14 +31,20 @@ MAX_MEASURED_CHARS = 1_000_000
 """Characters of a completion whose similarity is measured: measures take time in proportion to both lengths."""
 PLAIN_CHARS = 1_000_000
 """Characters that are stripped and compared, or searched, in well under a millisecond."""
+SEARCH_STEPS = 200_000_000
+WORD_SEARCH_STEPS = 2_000_000
 MEASURE_STEPS = 20_000_000
-"""Pairs of characters that a measure compares in a millisecond or two (they do 64 at once)."""
+"""Steps, as `Text.costly` counts them, that searches and measures take in two or three milliseconds."""
+REFERENCE_STEPS = 200
+"""Steps per character of the completion that every allowed text costs, however short."""
+NORMALISED_REFERENCES = 200
+"""Allowed texts that are normalised in a millisecond or two."""
 
 
 class TextConfig(Normalisation):
     """How a completion is compared with the allowed texts."""
 
-    mode: Literal["exact", "contains"] | Measure = Field(
+    mode: Literal["exact", "contains", Measure] = Field(
         "exact",
         description="exact: equal; contains: the reference occurs in the completion; or a measure of similarity.",
     )
@@ -55,10 +61,12 @@ class TextConfig(Normalisation):
 
 def _as_list(value: Any) -> list[str]:
     allowed = [value] if isinstance(value, str) else value
-    if not isinstance(allowed, list) or not all(isinstance(text, str) for text in allowed):
+    if not isinstance(allowed, list):
         raise PydanticCustomError("text_reference", "must be a string or a list of strings")
     if not 0 < len(allowed) <= MAX_ALLOWED:
         raise PydanticCustomError("text_reference", f"must hold 1 to {MAX_ALLOWED} strings")
+    if not all(isinstance(text, str) for text in allowed):
+        raise PydanticCustomError("text_reference", "must be a string or a list of strings")
     if sum(map(len, allowed)) > MAX_REFERENCE_CHARS:
         raise PydanticCustomError("text_reference", f"must hold at most {MAX_REFERENCE_CHARS} characters in all")
     return allowed
@@ -75,7 +83,7 @@ class Text(DirectKind):
     revision: ClassVar[int] = 1
     deterministic: ClassVar[bool] = True
     cache: ClassVar[Literal["none", "memory"]] = "none"
-    Config = TextConfig
+    Config: ClassVar[type[BaseModel]] = TextConfig
     reference: ClassVar[TypeAdapter[Any]] = TypeAdapter(
         Annotated[list[str], BeforeValidator(_as_list), WithJsonSchema({"anyOf": [{"type": "string"}, _STRINGS]})]
     )
@@ -100,12 +108,18 @@ class Text(DirectKind):
         text, config = item.text, self._config
         if self._compares_plainly or len(text) > PLAIN_CHARS:
             return len(text) > PLAIN_CHARS
-        if config.costly(text):
+        texts = _well_formed(item.reference)
+        allowed = "".join(texts)
+        if config.costly(text) or config.costly(allowed):
             return True
-        allowed = _joined(item.reference)
-        if config.costly(allowed):
+        if len(texts) > NORMALISED_REFERENCES and not config.only_strips:
             return True
-        return (config.mode in MEASURES or config.whole_words) and len(text) * len(allowed) > MEASURE_STEPS
+        if config.mode == "exact":
+            return False
+        steps = len(text) * (len(allowed) + REFERENCE_STEPS * len(texts))
+        if config.mode == "contains":
+            return steps > (WORD_SEARCH_STEPS if config.whole_words else SEARCH_STEPS)
+        return steps > MEASURE_STEPS
 
     def verify_one(self, item: Item) -> Verdict:
         """See `DirectKind.verify_one`."""
@@ -133,24 +147,24 @@ class Text(DirectKind):
         return Verdict.binary(passed, mode, similarity=round(similarity, 6))
 
     def _references(self, value: Any) -> list[str]:
-        """The allowed texts in normal form. One that is blank in it would match what it should not."""
+        """The allowed texts in normal form."""
         if isinstance(value, str) and len(value) <= MAX_REFERENCE_CHARS:
-            allowed = [value]  # what the adapter makes of it, at a tenth of the time
-        else:
-            allowed = parse_reference(self.reference, value)
-        references = [self._config.normal(text) for text in allowed]
-        for raw, text in zip(allowed, references, strict=True):
-            if not text.strip() and (raw.strip() or self._config.mode != "exact"):
-                raise BadItemError(
-                    "reference: an allowed text is empty once normalised, and would match any completion"
-                )
-        return references
+            return [self._normal(value)]  # what comes of the adapter, at a fraction of the time
+        return [self._normal(text) for text in parse_reference(self.reference, value)]
+
+    def _normal(self, raw: str) -> str:
+        """An allowed text in normal form. Raises `BadItemError` for one that would match what it should not."""
+        text = self._config.normal(raw)
+        if (not text or text.isspace()) and not (self._config.mode == "exact" and raw.strip() == ""):
+            raise BadItemError("reference: an allowed text is empty once normalised, and would match any completion")
+        return text
 
 
-def _joined(reference: Any) -> str:
-    """The text of a reference that may not be well formed, no longer than one that is."""
+def _well_formed(reference: Any) -> list[str]:
+    """The allowed texts of a reference; none where it will be refused."""
     texts = reference if isinstance(reference, list) else [reference]
-    return "".join(text[:MAX_REFERENCE_CHARS] for text in texts[:MAX_ALLOWED] if isinstance(text, str))
+    texts = [text for text in texts[:MAX_ALLOWED] if isinstance(text, str)]
+    return texts if sum(map(len, texts)) <= MAX_REFERENCE_CHARS else []
 
 
 def _contains(text: str, reference: str) -> bool:

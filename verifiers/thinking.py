@@ -8,7 +8,7 @@ from verifiers.base import Item
 
 OPEN = "<think>"
 CLOSE = "</think>"
-_TEMPLATE_TAIL = 64
+_TEMPLATE_TAIL = 128
 """Characters at the end of a prompt in which a template's opened thinking part is sought."""
 
 Section = Literal["final", "whole"]

@@ -81,6 +81,8 @@ class GuardedPool:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._spawner is not None:
+            await self._spawner.close()
 
     async def run(
         self, function: str, payloads: Sequence[Any], *, limits: GuardLimits, deadline: float
@@ -129,31 +131,31 @@ class GuardedPool:
         reason = self._spawner.failed.get(module) if self._spawner else None
         return f"cannot import {module}: {reason}; install what it needs and restart" if reason else ""
 
+    def _report_import_failures(self, spawner: Spawner) -> None:
+        for module, reason in spawner.failed.items():
+            log.error("guarded module cannot be imported", module=module, reason=reason)
+        for call in self._calls:
+            if reason := self._import_failure(call.function):
+                call.give_up(GuardFault.UNAVAILABLE, reason)
+
     async def _keep_zygote(self) -> None:
         pause = FIRST_PAUSE_S
         while True:
             started = time.monotonic()
-            spawner: Spawner | None = None
             try:
-                spawner = Spawner(self._modules)
+                spawner = self._spawner = Spawner(self._modules)
                 await spawner.ready()
-                for module in spawner.failed:
-                    log.error("guarded module cannot be imported", module=module, reason=spawner.failed[module])
-                self._spawner, self.unavailable, pause = spawner, "", FIRST_PAUSE_S
-                for call in self._calls:
-                    if reason := self._import_failure(call.function):
-                        call.give_up(GuardFault.UNAVAILABLE, reason)
+                self.unavailable, pause = "", FIRST_PAUSE_S
+                self._report_import_failures(spawner)
                 self._up.set()
                 await asyncio.wait([spawner.gone])
+                self._up.clear()
+                await spawner.close()
                 log.warning("guarded zygote ended, starting another", pid=spawner.pid)
             except SpawnError as error:
                 self._refuse(f"cannot start guarded workers: {error}")
                 log.error("guarded zygote cannot be started", reason=str(error), again_in_s=pause)
                 pause = min(2 * pause, LAST_PAUSE_S)
-            finally:
-                self._up.clear()
-                if spawner is not None:
-                    await spawner.close()
             await asyncio.sleep(max(0.0, started + pause - time.monotonic()))
 
     def _enqueue(self, call: Call) -> None:
@@ -174,8 +176,8 @@ class GuardedPool:
                 elif worker is None or not worker.alive:
                     self._workers[slot] = await self._fork()
                 else:
-                    call, chunk = again or self._next_chunk(slot)
-                    again = await self._work(slot, worker, call, chunk)
+                    # no name here for the call, which would keep its payloads while the slot rests
+                    again = await self._work(slot, worker, *(again or self._next_chunk(slot)))
         finally:
             if (worker := self._workers[slot]) is not None:
                 worker.end()
@@ -210,7 +212,7 @@ class GuardedPool:
         try:
             return await spawner.fork()
         except SpawnError as error:
-            if not spawner.is_gone() and not self.workers_alive:
+            if not spawner.gone.done() and not self.workers_alive:
                 log.error("guarded worker cannot be started", reason=str(error))
                 self._fail_calls(str(error))
             await asyncio.sleep(FORK_PAUSE_S)
@@ -259,7 +261,7 @@ class GuardedPool:
         if index is None:
             return
         blame = worker.blame
-        if worker.lost and self._spawner is not None and not self._spawner.is_gone():
+        if worker.lost:
             call.deaths[index] += 1
             self.kills[GuardFault.CRASHED] += 1
             if call.deaths[index] > 1:  # the first may have been someone else's signal

@@ -37,10 +37,10 @@ class Worker(asyncio.Protocol):
     """One worker process. It runs the payloads it is given in order, so the first unanswered one is running.
 
     Once `alive` is false, `blame` is the result of the payload that was running, if it broke a limit, and `lost`
-    tells that the process died without having been killed from here; neither: it was retired.
+    tells that the process died by itself, neither killed from here nor with its zygote; neither: it was retired.
     """
 
-    def __init__(self, pid: int, pidfd: int | None, channel: socket.socket) -> None:
+    def __init__(self, pid: int, pidfd: int | None, channel: socket.socket, orphaned: Callable[[], bool]) -> None:
         self.pid = pid
         self.alive = True
         self.lost = False
@@ -52,6 +52,7 @@ class Worker(asyncio.Protocol):
         self._statm = os.open(f"/proc/{pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
         self._born: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._channel = channel
+        self._orphaned = orphaned
         self._buffer = FrameBuffer(MAX_ANSWER)
         self._running: deque[int] = deque()
         self._since = 0.0
@@ -119,15 +120,15 @@ class Worker(asyncio.Protocol):
                 pieces.append(piece)
                 size += len(piece)
                 if size >= _WRITE_AT_ONCE:
-                    await self._write(pieces)
+                    self._write(pieces)
                     pieces, size = [], 0
-        if pieces:
-            await self._write(pieces)
+                    await asyncio.sleep(0)  # a worker that reads fast never pauses the writing
+                    await self._writable.wait()
+        self._write(pieces)
 
-    async def _write(self, pieces: list[bytes]) -> None:
-        if self.alive and self._transport is not None:
+    def _write(self, pieces: list[bytes]) -> None:
+        if pieces and self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"".join(pieces))
-            await self._writable.wait()
 
     def end(self, blame: GuardResult | None = None) -> None:
         """Kill the process, at once and for good; `blame` is the result of the payload that is running."""
@@ -202,7 +203,7 @@ class Worker(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         """asyncio: the process ended, or closed its socket, which it never does while it works."""
         if self.alive:
-            self.lost = True
+            self.lost = not self._orphaned()
             self.end()
 
     def data_received(self, data: bytes) -> None:

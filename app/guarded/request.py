@@ -16,7 +16,7 @@ _SMALL = 2**16
 """Characters, at most, that are encoded without giving way to other tasks."""
 _BATCH = 256
 """Members of a large object or array that are encoded together, if they are small."""
-_GIVE_WAY_S = 0.003
+_GIVE_WAY_S = 0.002
 
 
 async def request(function: str, memory_mb: int, payload: Any) -> list[bytes]:

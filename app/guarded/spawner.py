@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ class Spawner:
             message, descriptors = await self._next_reply()
             if "error" in message:
                 raise SpawnError(f"cannot start a worker: {message['error']}")
-            worker = _adopt(message["pid"], descriptors, ours)
+            worker = self._adopt(message["pid"], descriptors, ours)
         except BaseException:
             ours.close()  # a worker that has no other end exits
             raise
@@ -109,6 +110,15 @@ class Spawner:
             ours.close()
             raise
         return worker
+
+    def _adopt(self, pid: int, descriptors: Sequence[int], channel: socket.socket) -> Worker:
+        pidfd = descriptors[0] if descriptors else None
+        try:
+            return Worker(pid, pidfd, channel, self._is_gone)
+        except OSError:
+            if pidfd is not None:
+                os.close(pidfd)
+            raise
 
     async def _next_reply(self) -> tuple[dict[str, Any], list[int]]:
         if self.gone.done():
@@ -139,7 +149,7 @@ class Spawner:
         if reply is not None and not reply.done():
             reply.set_exception(SpawnError("the zygote ended"))
 
-    def is_gone(self) -> bool:
+    def _is_gone(self) -> bool:
         """Whether the zygote has ended, even if the event loop has not been told yet.
 
         Its socket closes before the kernel kills its workers, so a worker that died with it is never mistaken for one
@@ -156,11 +166,12 @@ class Spawner:
 
     async def close(self) -> None:
         """Stop the zygote, which kills its workers, and wait until it has ended."""
-        asyncio.get_running_loop().remove_reader(self._control)
-        self._control.close()
-        give_up = asyncio.get_running_loop().time() + (STOP_S if self._imported else 0)
+        if self._control.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._control)
+            self._control.close()
+        give_up = time.monotonic() + (STOP_S if self._imported else 0)
         while self._process.poll() is None:
-            if asyncio.get_running_loop().time() > give_up:
+            if time.monotonic() > give_up:
                 self._process.kill()
             await asyncio.sleep(0.005)
 
@@ -176,13 +187,3 @@ def _start(control: int, modules: Sequence[str]) -> subprocess.Popen[bytes]:
         pass_fds=[control],
         start_new_session=True,  # Ctrl-C is for the service, which then stops its zygote
     )
-
-
-def _adopt(pid: int, descriptors: Sequence[int], channel: socket.socket) -> Worker:
-    pidfd = descriptors[0] if descriptors else None
-    try:
-        return Worker(pid, pidfd, channel)
-    except OSError:
-        if pidfd is not None:
-            os.close(pidfd)
-        raise

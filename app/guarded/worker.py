@@ -52,23 +52,24 @@ class _Server:
     def _read_statm(self) -> list[bytes]:
         return os.pread(self._statm, 128, 0).split()
 
-    def run(self, body: bytearray) -> bytes:
-        """The answer to one request: the function's value, or what became of it."""
+    def run(self, body: bytearray) -> tuple[str, str]:
+        """What became of one request: a tag, and the function's value or a message as JSON."""
         try:
             function, memory_mb, payload = json.loads(body.decode())
+            del body
             self._bound_memory(memory_mb)
             module, _, name = function.partition(":")
             value = encode(getattr(sys.modules[module], name)(payload))
             if len(value) > MAX_VALUE:
                 raise ValueError(f"the result takes {len(value)} bytes as JSON, {MAX_VALUE} are allowed")
         except MemoryError:
-            return self.answer(MEMORY, '"an allocation failed"')
+            return MEMORY, '"an allocation failed"'
         except BaseException as error:
-            return self.answer(RAISED, encode(_describe(error)))
-        return self.answer(OK, value)
+            return RAISED, encode(_describe(error))
+        return OK, value
 
     def answer(self, tag: str, value: str) -> bytes:
-        """The frame of an answer."""
+        """The frame of an answer. Called once the payload is released, so that it does not count as growth."""
         _, resident, shared, *_ = self._read_statm()
         memory = (int(resident) - int(shared)) * _PAGE
         body = f'["{tag}",{value},{time.process_time_ns()},{memory}]'.encode()
@@ -103,5 +104,7 @@ def live(channel: socket.socket, zygote: int) -> None:
     channel.sendall(server.answer(OK, "null"))
     buffer = FrameBuffer(MAX_REQUEST)
     while data := channel.recv(2**18):
-        for body in buffer.feed(data):
-            channel.sendall(server.run(body))
+        bodies = buffer.feed(data)
+        bodies.reverse()
+        while bodies:
+            channel.sendall(server.answer(*server.run(bodies.pop())))

@@ -42,7 +42,7 @@ class Zygote:
         failed = _import(modules)
         gc.freeze()  # a collection in a worker would write to, and so copy, every page of the imports
         signal.signal(signal.SIGCHLD, self._reap)
-        with contextlib.suppress(BrokenPipeError):  # the service ended before it had its answer
+        with contextlib.suppress(ConnectionError):  # the service ended before it had its answer
             self._send({"failed": failed})
             while self._obey():
                 continue

@@ -84,7 +84,8 @@ class Comparison:
             self.note = "a list of guesses"
         return False
 
-    def _ask(self, relation: str, gold: str, answer: str) -> Verdict3:
+    def ask(self, relation: str, gold: str, answer: str) -> Verdict3:
+        """What is known about a `Question`; one that is not yet answered becomes open."""
         question = Question(relation, gold, answer)
         result = self.known.get(question)
         if result is None:
@@ -111,7 +112,7 @@ class Comparison:
         if gold_source == answer_source:
             return True
         readable = gold.tree is not None and answer.tree is not None
-        return self._ask("equal" if readable else "cas", gold_source, answer_source)
+        return self.ask("equal" if readable else "cas", gold_source, answer_source)
 
     def _amount(self, scalar: Scalar) -> tuple[Fraction | None, str]:
         if scalar.percent and self.policy.percent_is_value:
@@ -120,12 +121,8 @@ class Comparison:
 
     def _groups(self, gold: Group, answer: Group) -> Verdict3:
         if gold.opener == answer.opener == "\\{":
-            both = (gold.items, answer.items), (answer.items, gold.items)
-            one, other = (
-                _all(_any(self.equal(*((x, y) if left is gold.items else (y, x))) for y in right) for x in left)
-                for left, right in both
-            )
-            return _all((one, other))
+            held = _all(_any(self.equal(g, a) for a in answer.items) for g in gold.items)
+            return _all((held, _all(_any(self.equal(g, a) for g in gold.items) for a in answer.items)))
         if len(gold.items) != len(answer.items):
             return False
         brackets = {gold.opener, answer.opener}
@@ -133,7 +130,7 @@ class Comparison:
             return self._matching(gold.items, answer.items)
         pair = len(gold.items) == 2
         shapes = {_shape(group) for group in (gold, answer) if group.opener}
-        if "\\{" in brackets or len(shapes) > 1 and (pair or shapes != {"()", "[]"}):
+        if "\\{" in brackets or (len(shapes) > 1 and (pair or shapes != {"()", "[]"})):
             return False
         if "" in brackets and pair and shapes != {"()"}:
             return False
@@ -191,7 +188,7 @@ class Comparison:
         if first is not None and second is not None:
             if first[0] != second[0]:
                 return False
-            return self._ask("proportional" if first[0] == "=" else "positive", first[1], second[1])
+            return self.ask("proportional" if first[0] == "=" else "positive", first[1], second[1])
         return gold.relations == answer.relations and self._in_order(gold.members, answer.members)
 
 

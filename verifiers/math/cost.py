@@ -2,19 +2,29 @@
 
 `height` bounds, before anything is computed, the size in bits of every number that an evaluation handles: for a
 rational number p/q it is an upper bound of log2(max(|p|, |q|)), and heights add up under arithmetic as they do for
-algebraic numbers (Waldschmidt, Diophantine Approximation on Linear Algebraic Groups, 3.2). Symbols stand for sample
-values between 1/4 and 4.
+algebraic numbers (Waldschmidt, Diophantine Approximation on Linear Algebraic Groups, chapter 3). Symbols stand for
+sample values between 1/4 and 4.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from fractions import Fraction
 
 from verifiers.math.expression import CostlyError, Tree
 
+_GROWING = ("!", "^", "\\binom", "\\sum", "\\prod", "\\operatorname")
+_TOWER = re.compile(r"\^(?:\{[^{}^]*[0-9][^{}^]*|[0-9]+)\^")
+
 MAX_HEIGHT = 8192.0
 """Bits; about 2,500 decimal digits."""
+MAX_EXPONENT_BITS = 64
+"""Largest height of an irrational exponent."""
+USUAL_EXPONENT = 512.0
+"""Largest absolute value that an irrational exponent is counted with."""
+MAX_WRITTEN = 400
+"""Characters of LaTeX that only SymPy reads."""
 MAX_EXACT = 2048.0
 """Bits up to which rational arithmetic is done at once, in microseconds."""
 
@@ -25,6 +35,17 @@ def height(tree: Tree) -> float:
     if bits > MAX_HEIGHT:
         raise CostlyError("evaluating the expression would take too long")
     return bits
+
+
+def check_written(latex: str) -> None:
+    """Refuse LaTeX outside the grammar that only SymPy can evaluate, where its numbers let it grow without end.
+
+    Raises `CostlyError`. Cruder than `height`, as it has no tree to go by; the guarded worker's limits stand behind.
+    """
+    largest = max((len(digits) for digits in re.findall("[0-9]+", latex)), default=0)
+    grows = any(sign in latex for sign in _GROWING)
+    if len(latex) > MAX_WRITTEN or largest > 30 or (grows and largest > 4) or _TOWER.search(latex):
+        raise CostlyError("evaluating the expression could take too long")
 
 
 def exact(tree: Tree) -> Fraction | None:
@@ -80,14 +101,18 @@ def _height_of_call(name: str, parts: list[Tree]) -> float:
 
 
 def _magnitude(tree: Tree) -> float:
-    """An upper bound of the absolute value. Raises `CostlyError` where that is beyond `MAX_HEIGHT`."""
+    """The size to expect of an exponent. Raises `CostlyError` where it is beyond what can be computed with.
+
+    Exact for rational exponents. For others 2^height is a bound, but one that quotients exceed by far: above
+    `USUAL_EXPONENT` that is assumed, up to heights whose powers floating-point exponents can still hold.
+    """
     bits = height(tree)
     value = exact(tree) if bits <= MAX_EXACT else None
     if value is not None and abs(value) <= MAX_HEIGHT:
         return float(abs(value))
-    if value is not None or bits > math.log2(MAX_HEIGHT):
+    if value is not None or bits > MAX_EXPONENT_BITS:
         raise CostlyError("an exponent is too large")
-    return float(2.0**bits)
+    return float(2.0**bits) if 2.0**bits < USUAL_EXPONENT else USUAL_EXPONENT
 
 
 def _all_exact(parts: list[Tree]) -> list[Fraction] | None:

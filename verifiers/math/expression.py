@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from verifiers.math.tokens import Token, normal_form
+from verifiers.math.tokens import Token, normal_form, words
 
 Tree = tuple[Any, ...]
 
@@ -32,15 +32,15 @@ class CostlyError(ValueError):
     """Evaluating the expression could take too long; raised before anything is computed."""
 
 
-GREEK = frozenset(
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon phi chi psi omega "
-    "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell hbar".split()
+GREEK = words(
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon phi chi "
+    "psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell hbar"
 )
-TRIGONOMETRIC = frozenset("sin cos tan cot sec csc sinh cosh tanh coth".split())
-UNARY = TRIGONOMETRIC | frozenset("arcsin arccos arctan exp ln log lg sqrt cbrt floor ceil abs".split())
-VARIADIC = frozenset("max min gcd lcm".split())
+TRIGONOMETRIC = words("sin cos tan cot sec csc sinh cosh tanh coth")
+UNARY = TRIGONOMETRIC | words("arcsin arccos arctan exp ln log lg sqrt cbrt floor ceil abs")
+VARIADIC = words("max min gcd lcm")
 SAME_FUNCTION = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "cosec": "csc", "ctg": "cot", "tg": "tan"}
-ACCENTS = frozenset("overline bar vec hat tilde widehat overrightarrow".split())
+ACCENTS = words("overline bar vec hat tilde widehat overrightarrow")
 DELIMITERS = {"(": ")", "[": "]", "{": "}"}
 CLOSERS = {"lfloor": "rfloor", "lceil": "rceil"}
 WORDS = UNARY | VARIADIC | frozenset(SAME_FUNCTION) | {"pi", "infinity", "inf", "oo", "infty"} | GREEK
@@ -239,29 +239,41 @@ class _Parser:
             raise UnreadableError("a number with an index")
         if not token.text.isdecimal():
             return ("number", value)
-        if (
-            self.peek().kind == "num"
-            and self.peek().gap
-            and self.peek(1).text == "/"
-            and self.peek(2).kind == "num"
-        ):
+        if self.peek().kind == "num" and self.peek().gap and self.peek(1).text == "/" and self.peek(2).kind == "num":
             top, bottom = self.peek().text, self.peek(2).text
             if not (top.isdecimal() and bottom.isdecimal()):
                 raise UnreadableError("two numbers in a row")
             self.at += 3
             return ("number", _mixed(value, number(top), number(bottom)))
-        if self.peek().text == "frac" and self.peek().kind == "cmd":
-            start = self.at
-            self.at += 1
-            top_tree, bottom_tree = self.argument(), self.argument()
-            if top_tree[0] == bottom_tree[0] == "number":
-                top_value, bottom_value = top_tree[1], bottom_tree[1]
-                if top_value.denominator == bottom_value.denominator == 1 and 0 < top_value < bottom_value:
-                    return ("number", value + top_value / bottom_value)
-            self.at = start
+        if (proper := self.proper_fraction()) is not None:
+            return ("number", value + proper)
         if self.peek().kind == "num":
             raise UnreadableError("two numbers in a row")
         return ("number", value)
+
+    def proper_fraction(self) -> Fraction | None:
+        """A `\\frac` of two positive integers less than 1 that follows here, taken; else None and nothing taken."""
+        if not self.accept("frac"):
+            return None
+        start = self.at - 1
+        parts = [t.text for t in self.tokens[self.at : self.at + 6]]
+        match parts:
+            case ["{", top, "}", "{", bottom, "}"]:
+                self.at += 6
+            case ["{", top, "}", bottom, *_] | [top, "{", bottom, "}", *_]:
+                self.at += 4
+            case [both, *_] if len(both) == 2:
+                top, bottom = both[0], both[1]
+                self.at += 1
+            case [top, bottom, *_]:
+                self.at += 2
+            case _:
+                top = bottom = ""
+        whole = top.isdecimal() and bottom.isdecimal() and len(top + bottom) < MAX_DIGITS
+        if whole and 0 < int(top) < int(bottom):
+            return Fraction(int(top), int(bottom))
+        self.at = start
+        return None
 
     def argument(self) -> Tree:
         """What follows `\\frac` or `\\sqrt`: a group, or as in TeX the next single digit or sign."""

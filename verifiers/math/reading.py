@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
 
-from verifiers.math.cost import MAX_EXACT, exact, height
+from verifiers.math.cost import MAX_EXACT, check_written, exact, height
 from verifiers.math.expression import WORDS, CostlyError, Tree, UnreadableError, parse, symbols
-from verifiers.math.tokens import Token, normal_form, tokenize
+from verifiers.math.tokens import Token, normal_form, tokenize, words
 from verifiers.math.units import canonical_unit, is_unit, qualifies, scale_of
 
-MAX_CHARS = 1500
+MAX_CHARS = 1000
 """Characters of an answer whose structure is read."""
 MAX_ITEMS = 32
 """Items of a list or entries of a matrix; longer ones are only compared as written."""
@@ -24,6 +24,8 @@ MAX_ITEMS = 32
 
 MAX_NESTING = 16
 """Brackets and braces within each other."""
+MAX_LISTS = 8
+"""Brackets that may enclose lists within each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +104,18 @@ class Reading:
     """Whether it holds an integral, sum, product or limit."""
 
 
-UNEVALUATED = frozenset("int iint iiint oint sum prod lim limsup liminf".split())
+UNEVALUATED = words("int iint iiint oint sum prod lim limsup liminf")
 _OPENERS = {"(", "[", "{", "\\{", "langle", "begin", "lfloor", "lceil"}
 _CLOSERS = {")", "]", "}", "\\}", "rangle", "end", "rfloor", "rceil"}
-_MATRICES = frozenset("matrix pmatrix bmatrix Bmatrix smallmatrix array".split())
+_LISTS = {"(", "[", "\\{", "langle", "begin"}
+_LIST_ENDS = {")", "]", "\\}", "rangle", "end"}
+_MATRICES = words("matrix pmatrix bmatrix Bmatrix smallmatrix array")
 _RELATIONS = frozenset(("=", "<", ">", "le", "ge", "ne", "approx", "in"))
 _FLIPPED = {"<": ">", "le": "ge", ">": "<", "ge": "le"}
 _ARTICLES = frozenset(("a", "an", "the"))
 _SEGMENT = re.compile(r"\$\$?([^$]+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}")
+_PUNCTUATION = frozenset("$%-,.;:'\"/()*!?")
 _INFINITY = Token("cmd", "infty", False)
 _MINUS = Token("op", "-", False)
 
@@ -135,13 +140,12 @@ def read_among_words(text: str) -> Value | None:
     """The one formula or the one number in a sentence, where nothing makes it ambiguous; else None."""
     segments = [next(filter(None, match)) for match in _SEGMENT.findall(text)]
     if segments:
-        value = read(segments[0]).value if len(segments) == 1 else None
-        return None if isinstance(value, Text) else value
+        return read(segments[0]).value if len(segments) == 1 else None
     tokens = tokenize(text)
     numbers = [at for at, token in enumerate(tokens) if token.kind == "num"]
-    around = [token for token in tokens if token.kind != "num" and token.text not in "$%-,.;:'\"/"]
-    words = " ".join(token.text for token in around)
-    if len(numbers) != 1 or any(t.kind not in ("word", "text") for t in around) or qualifies(words):
+    around = [token for token in tokens if token.kind != "num" and token.text not in _PUNCTUATION]
+    said = " ".join(token.text for token in around)
+    if len(numbers) != 1 or any(t.kind not in ("word", "text") for t in around) or qualifies(said):
         return None
     start = numbers[0]
     while start and tokens[start - 1].text in ("-", "$"):
@@ -156,15 +160,12 @@ def read_among_words(text: str) -> Value | None:
 
 
 def _check_nesting(tokens: Sequence[Token]) -> None:
-    depth = deepest = 0
-    for token in tokens:
-        if token.text in _OPENERS:
-            depth += 1
-            deepest = max(deepest, depth)
-        elif token.text in _CLOSERS:
-            depth -= 1
-    if deepest > MAX_NESTING:
-        raise CostlyError(f"brackets nested more than {MAX_NESTING} deep")
+    for openers, closers, limit in ((_OPENERS, _CLOSERS, MAX_NESTING), (_LISTS, _LIST_ENDS, MAX_LISTS)):
+        depth = 0
+        for token in tokens:
+            depth += (token.text in openers) - (token.text in closers)
+            if depth > limit:
+                raise CostlyError(f"brackets nested more than {limit} deep")
 
 
 def _value(tokens: Sequence[Token]) -> Value:
@@ -174,9 +175,9 @@ def _value(tokens: Sequence[Token]) -> Value:
         raise UnreadableError("nothing")
     if all(t.kind == "text" for t in tokens):
         return _as_text(tokens)
-    items, words = _split_list(tokens)
+    items, separators = _split_list(tokens)
     if len(items) > 1:
-        return _bare_list(items, words)
+        return _bare_list(items, separators)
     parts, relations = _split(tokens, lambda t: t.kind in ("op", "cmd") and t.text in _RELATIONS)
     if relations:
         return _chain(parts, [t.text for t in relations])
@@ -212,12 +213,18 @@ def _scalar(tokens: Sequence[Token]) -> Scalar | Text:
     core, percent, unit, scale = _without_unit(tokens)
     if _in_base(core):
         return Text(normal)
+    if any(_begins_prose(core, at) for at in range(len(core))):
+        raise UnreadableError("prose")
     source = normal_form(core)
     try:
         tree = parse(core)
     except UnreadableError:
-        if any(t.kind == "text" or (t.kind == "word" and len(t.text) > 3) for t in core):
+        letters = 3 if any(t.kind == "cmd" for t in core) else 1  # `dx` beside a command is no word
+        if any(
+            t.kind == "text" or (t.kind == "word" and len(t.text) > letters and t.text not in WORDS) for t in core
+        ):
             raise
+        check_written(source)
         return Scalar(normal, source, unit=unit, percent=percent)
     if scale != 1:
         tree = ("product", ("number", Fraction(scale)), tree)
@@ -241,21 +248,23 @@ def _without_unit(tokens: Sequence[Token]) -> tuple[Sequence[Token], bool, str |
             raise UnreadableError("a number with conditions")
         tokens, unit = tokens[1:], canonical_unit(tokens[0].text)
     at = _start_of_words(tokens)
-    words = " ".join(t.text for t in tokens[at:])
+    said = " ".join(t.text for t in tokens[at:])
     if at and at < len(tokens):
-        if qualifies(words):
+        if qualifies(said):
             raise UnreadableError("a number with conditions")
         tokens = tokens[:at]
-        first, _, rest = words.partition(" ")
+        first, _, rest = said.partition(" ")
         if (factor := scale_of(first)) is not None:
-            scale, words = factor, rest
-        if words.lower().startswith(("percent", "per cent", "pct")):
-            percent, words = True, ""
-        unit = canonical_unit(words) or unit
+            scale, said = factor, rest
+        if said.lower().startswith(("percent", "per cent", "pct")):
+            percent, said = True, ""
+        unit = canonical_unit(said) or unit
     if len(tokens) > 1 and tokens[-1].kind == "op" and tokens[-1].text in "%$":
         percent, unit = tokens[-1].text == "%" or percent, "dollar" if tokens[-1].text == "$" else unit
         tokens = tokens[:-1]
-    if len(tokens) > 1 and tokens[-1].text == "degree" and not _inside_function(tokens):
+    if len(tokens) > 2 and tokens[-2].text == "degree" and tokens[-1].text in ("C", "F"):
+        tokens, unit = tokens[:-2], tokens[-1].text
+    elif len(tokens) > 1 and tokens[-1].text == "degree" and not _inside_function(tokens):
         tokens, unit = tokens[:-1], "degree"
     return tokens, percent, unit, scale
 
@@ -270,22 +279,40 @@ def _start_of_words(tokens: Sequence[Token]) -> int:
     at = len(tokens)
     while at:
         token = tokens[at - 1]
-        power = _unit_power(tokens, at)
-        if power:
+        slash = token.text == "/" and 1 < at < len(tokens) and tokens[at - 2].kind in ("text", "word")
+        if power := _unit_power(tokens, at):
             at -= power
-        elif token.kind == "text" or (token.kind == "word" and token.text not in WORDS):
-            at -= 1
-        elif token.text == "/" and at < len(tokens) and at > 1 and tokens[at - 2].kind in ("text", "word"):
+        elif _is_word(token) or slash:
             at -= 1
         else:
             break
-    while at < len(tokens) and tokens[at].kind != "text" and not _begins_words(tokens[at]):
+    while at < len(tokens) and tokens[at].kind != "text" and not _begins_words(tokens, at):
         at += 1
     return at
 
 
-def _begins_words(token: Token) -> bool:
-    return token.kind == "word" and (len(token.text) > 3 or is_unit(token.text) or token.text.lower() == "per")
+def _is_word(token: Token) -> bool:
+    if token.kind == "text":  # a single letter is a symbol, unless it is a unit
+        return len(token.text) != 1 or canonical_unit(token.text) is not None
+    return token.kind == "word" and token.text not in WORDS
+
+
+def _begins_words(tokens: Sequence[Token], at: int) -> bool:
+    word = tokens[at].text
+    if tokens[at].kind != "word":
+        return False
+    return len(word) > 3 or is_unit(word) or word.lower() == "per" or _begins_prose(tokens, at)
+
+
+def _begins_prose(tokens: Sequence[Token], at: int) -> bool:
+    """Whether two words of at least two letters stand side by side here: no product is written so."""
+    pair = tokens[at : at + 2]
+    return (
+        len(pair) == 2
+        and pair[1].gap
+        and all(t.kind == "word" and len(t.text) > 1 for t in pair)
+        and not (pair[0].text in WORDS or pair[1].text in WORDS)
+    )
 
 
 def _unit_power(tokens: Sequence[Token], at: int) -> int:
@@ -306,13 +333,11 @@ def _in_base(tokens: Sequence[Token]) -> bool:
 
 
 def _as_text(tokens: Sequence[Token]) -> Text:
-    words = normal_form([Token("word" if t.kind == "text" else t.kind, t.text, t.gap) for t in tokens])
-    return Text(" ".join(w for w in words.casefold().strip(" .,;:!()'\"").split() if w not in _ARTICLES))
+    said = normal_form([Token("word" if t.kind == "text" else t.kind, t.text, t.gap) for t in tokens])
+    return Text(" ".join(w for w in said.casefold().strip(" .,;:!()'\"").split() if w not in _ARTICLES))
 
 
-def _split(
-    tokens: Sequence[Token], separates: Callable[[Token], bool]
-) -> tuple[list[Sequence[Token]], list[Token]]:
+def _split(tokens: Sequence[Token], separates: Callable[[Token], bool]) -> tuple[list[Sequence[Token]], list[Token]]:
     """The parts between separators outside all brackets, and the separators. Raises `UnreadableError`."""
     parts: list[Sequence[Token]] = []
     separators: list[Token] = []
@@ -331,6 +356,8 @@ def _split(
     if depth:
         raise UnreadableError("unbalanced brackets")
     parts.append(tokens[start:])
+    if len(parts) > MAX_ITEMS:
+        raise CostlyError(f"more than {MAX_ITEMS} items")
     return parts, separators
 
 
@@ -343,8 +370,6 @@ def _separates(token: Token) -> bool:
 def _split_list(tokens: Sequence[Token]) -> tuple[list[Sequence[Token]], set[str]]:
     parts, separators = _split(tokens, _separates)
     items = [part for part in parts if part]
-    if len(items) > MAX_ITEMS:
-        raise CostlyError(f"more than {MAX_ITEMS} items")
     return items, {t.text.strip(",; ").lower() for t in separators}
 
 

@@ -21,6 +21,11 @@ class Token(NamedTuple):
     """Whether white space stood before it."""
 
 
+def words(text: str) -> frozenset[str]:
+    """The set of the words of a text."""
+    return frozenset(text.split())
+
+
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _FRACTIONS = {
@@ -28,14 +33,12 @@ _FRACTIONS = {
     "⅘": (4, 5), "⅙": (1, 6), "⅚": (5, 6), "⅐": (1, 7), "⅛": (1, 8), "⅜": (3, 8), "⅝": (5, 8), "⅞": (7, 8),
     "⅑": (1, 9), "⅒": (1, 10),
 }  # fmt: skip
-_GREEK = dict(
-    zip(
-        "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩϕϵϑ",
-        "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi "
-        "psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega phi epsilon theta".split(),
-        strict=True,
-    )
+_GREEK_LETTERS = "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩϕϵϑ"
+_GREEK_NAMES = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi "
+    "omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega phi epsilon theta"
 )
+_GREEK = dict(zip(_GREEK_LETTERS, _GREEK_NAMES.split(), strict=True))
 _UNICODE = {
     **{ord(c): "-" for c in "−‐‑‒–—﹣－"},
     **{ord(c): " " for c in "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f"},
@@ -67,7 +70,7 @@ _TOKEN = re.compile(
       (?P<space> (?: \s | ~ | \\[,;:!>\ ()\[\]]
           | \\(?:q?quad|displaystyle|textstyle|left|right|middle|[bB]igg?[lrm]?|limits|thinspace|rm|bf|it)(?![A-Za-z])
         )+ )
-    | \\(?P<font>text(?:bf|it|rm|normal|sf|tt|up|md)?|mbox|hbox|mathrm)\s*\{(?P<said>[^{}\\$]*)\}
+    | \\(?P<font>text(?:bf|it|rm|normal|sf|tt|up|md)?|mbox|hbox|mathrm)\s*\{(?P<said>(?:[^{}\\$0-9]|\\[,;:!\ ])*)\}
     | \\operatorname\*?\s*\{\s*(?P<operator>[A-Za-z]+)\s*\}
     | (?P<hidden> \\(?:[hv]?phantom|[hv]space|tag|label)\*?\s*\{[^{}]*\} )
     | (?P<plain> \\(?:text(?:bf|it|rm|normal|sf|tt|up|md)?|mbox|mathrm|mathbf|mathit|mathsf|boldsymbol|bm
@@ -87,6 +90,7 @@ _TOKEN = re.compile(
 )
 _UNESCAPED_DOLLAR = re.compile(r"\\.|\$", re.DOTALL)
 _SCRIPT = re.compile(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+|[₀₁₂₃₄₅₆₇₈₉]+")
+_SPACING = re.compile(r"\\[,;:! ]")
 _THOUSANDS = re.compile(r",\s?\\!\s?")
 _OPEN_LISTS = {"(", "[", "\\{", "langle"}
 
@@ -155,7 +159,7 @@ def _token(kind: str, match: re.Match[str], gap: bool) -> Token:
     text = match.group(kind)
     match kind:
         case "said":
-            said = " ".join(text.split())
+            said = " ".join(_SPACING.sub(" ", text).split())
             if match.group("font") == "mathrm" and len(said) == 1 and said.isalpha():
                 return Token("word", said, gap)
             return Token("text", said, gap)
@@ -251,6 +255,7 @@ def _unbrace(tokens: Sequence[Token]) -> list[Token]:
             and tokens[at + 1].text == "{"
             and tokens[at + 3].text == "}"
             and (tokens[at + 2].kind == "num" or (tokens[at + 2].kind == "word" and len(tokens[at + 2].text) == 1))
+            and (at + 4 == len(tokens) or tokens[at + 4].kind != "num")
         ):
             kept.append(tokens[at + 2])
             at += 3

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 
+from verifiers.math.tokens import words
+
 _SPELLINGS = {
     "m": "m meter metre", "cm": "cm centimeter centimetre", "mm": "mm millimeter millimetre",
-    "km": "km kilometer kilometre", "in": "inch inche", "ft": "ft foot feet", "yd": "yd yard", "mi": "mile mi",
-    "g": "g gram gm", "kg": "kg kilogram kilo", "mg": "mg milligram", "lb": "lb pound", "oz": "oz ounce", "t": "ton tonne",
+    "km": "km kilometer kilometre", "in": "in inch inche", "ft": "ft foot feet", "yd": "yd yard", "mi": "mile mi",
+    "g": "g gram gm", "kg": "kg kilogram kilo", "mg": "mg milligram", "lb": "lb pound", "oz": "oz ounce",
+    "ton": "ton tonne",
     "l": "l liter litre", "ml": "ml milliliter millilitre", "gal": "gal gallon", "qt": "quart", "pt": "pint",
     "s": "s sec second", "min": "min minute", "h": "h hr hour", "day": "day", "week": "week", "month": "month",
     "year": "year yr", "degree": "degree deg", "rad": "radian rad", "dollar": "dollar usd buck", "cent": "cent",
@@ -24,9 +27,9 @@ _SCALES = {
     "dozen": 12,
 }
 _POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "squared": 2, "cubed": 3}
-_QUALIFIERS = frozenset(
-    "not no or nor and than least most between over under below above except either neither about approximately plus "
-    "minus times divided if unless maybe probably half twice undefined impossible from to more less fewer up".split()
+_QUALIFIERS = words(
+    "not no or nor and than least most between over under below above except either neither about approximately "
+    "plus minus times divided if unless maybe probably half twice undefined impossible from to more less fewer up"
 )
 """Words beside a number that make it something else than that number."""
 _PARTS = re.compile(r"[A-Za-z]+|[^\sA-Za-z^{}]")
@@ -42,16 +45,16 @@ def is_unit(word: str) -> bool:
     return len(word) > 1 and (word in _UNITS or _singular(word.lower()) in _UNITS or word.lower() in _POWERS)
 
 
-def qualifies(words: str) -> bool:
+def qualifies(said: str) -> bool:
     """Whether words beside a number change what it says: `at least`, `or`, `not`, ..."""
-    return any(word in _QUALIFIERS for word in re.findall(r"[a-z]+", words.lower()))
+    return any(word in _QUALIFIERS for word in re.findall(r"[a-z]+", said.lower()))
 
 
-def canonical_unit(words: str) -> str | None:
+def canonical_unit(said: str) -> str | None:
     """One spelling for a unit (`square centimeters`, `cm^2`), or None where it is no unit of the table."""
     parts: list[str] = []
     power = 1
-    for part in _PARTS.findall(words):
+    for part in _PARTS.findall(said):
         word = part.lower()
         if word in ("per", "/"):
             parts.append("/")

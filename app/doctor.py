@@ -1,0 +1,313 @@
+"""What `assay doctor` looks at on this machine. A check is a function that returns one `Finding`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import app
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+MIB, GIB = 2**20, 2**30
+LEAST_PYTHON = (3, 11)
+LEAST_DISK, LITTLE_DISK = 512 * MIB, 5 * GIB
+"""Free bytes below which the database cannot be made, or will soon be full."""
+LEAST_MEMORY, LITTLE_MEMORY = 512 * MIB, 2 * GIB
+"""Available bytes below which the service cannot start, or a guarded worker at its limit leaves nothing over."""
+PROBE_S = 5.0
+SET_UP = "'make run' sets up an environment with all that Assay needs"
+
+
+class Status(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found. `todo` says what to do, wherever the status is not ok."""
+
+    name: str
+    status: Status
+    message: str
+    todo: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What the checks of the host are told: the settings, and the service's URL where it was given."""
+
+    settings: Settings
+    url: str | None
+
+
+def check_python() -> Finding:
+    """The interpreter is new enough."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info < LEAST_PYTHON:
+        least = ".".join(map(str, LEAST_PYTHON))
+        return Finding(
+            "python", Status.PROBLEM, version, f"install Python {least} or newer, then make PYTHON=/path/to/it run"
+        )
+    return Finding("python", Status.OK, f"{version} at {sys.executable}")
+
+
+def check_environment() -> Finding:
+    """Assay has an environment of its own."""
+    if sys.prefix == sys.base_prefix:
+        return Finding("environment", Status.WARNING, "not a virtual environment", SET_UP)
+    return Finding("environment", Status.OK, sys.prefix)
+
+
+def check_packages() -> Finding:
+    """Every package that Assay requires is installed."""
+    try:
+        required = importlib.metadata.requires("assay") or []
+    except importlib.metadata.PackageNotFoundError:
+        message = "a source tree that is not installed, so that its requirements are not known"
+        return Finding("packages", Status.WARNING, message, SET_UP)
+    names = [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in required if "extra ==" not in line]
+    missing = [name for name in names if not _installed(name)]
+    if missing:
+        return Finding("packages", Status.PROBLEM, f"missing: {', '.join(missing)}", SET_UP)
+    return Finding("packages", Status.OK, f"all {len(names)} are installed")
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def check_verifiers() -> Finding:
+    """`verifiers` is Assay's package, and not the public one of that name."""
+    ours = Path(app.__file__).resolve().parent.parent
+    spec = importlib.util.find_spec("verifiers")
+    if spec is None or spec.origin is None:
+        return Finding("verifiers", Status.PROBLEM, "Assay's package 'verifiers' is missing", SET_UP)
+    theirs = Path(spec.origin).resolve().parent.parent
+    if ours != theirs:
+        message = f"the package 'verifiers' was found in {theirs}, not in {ours}"
+        return Finding("verifiers", Status.PROBLEM, message, f"give Assay an environment of its own: {SET_UP}")
+    return Finding("verifiers", Status.OK, f"Assay's own, in {ours}")
+
+
+async def check_home(host: Host) -> Finding:
+    """The folder for data can be written, and its disk has room."""
+    home = host.settings.home.absolute()
+    existing = next(folder for folder in (home, *home.parents) if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        message = f"{existing} is not a folder that this user can write in"
+        return Finding("home", Status.PROBLEM, message, "set ASSAY_HOME to one, or change its owner or mode")
+    free = shutil.disk_usage(existing).free
+    message = f"{home}, {free / GIB:.1f} GiB free"
+    if free < LITTLE_DISK:
+        status = Status.PROBLEM if free < LEAST_DISK else Status.WARNING
+        return Finding("home", status, message, "free some space, or set ASSAY_HOME to a folder on another disk")
+    return Finding("home", Status.OK, message)
+
+
+async def check_memory(host: Host) -> Finding:
+    """There is memory for the service and its guarded workers."""
+    free = available_memory()
+    message = f"{free / GIB:.1f} GiB available"
+    if free < LITTLE_MEMORY:
+        status = Status.PROBLEM if free < LEAST_MEMORY else Status.WARNING
+        return Finding("memory", status, message, "give this host or container more memory")
+    return Finding("memory", Status.OK, message)
+
+
+def available_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes that can still be used: of the host (proc(5), MemAvailable), and of the container where it is limited."""
+    fields = dict(line.split(":", 1) for line in (proc / "meminfo").read_text().splitlines())
+    free = int(fields["MemAvailable"].split()[0]) * 1024
+    # a container sees its own control group mounted as the root, in version 2 or 1
+    for limit, used in (
+        (cgroup / "memory.max", cgroup / "memory.current"),
+        (cgroup / "memory/memory.limit_in_bytes", cgroup / "memory/memory.usage_in_bytes"),
+    ):
+        if limit.exists() and used.exists() and (most := limit.read_text().strip()) != "max":
+            free = min(free, max(0, int(most) - int(used.read_text())))
+    return free
+
+
+async def check_postgres(host: Host) -> Finding:
+    """The configured PostgreSQL answers, or the embedded one can run."""
+    if host.settings.database_url is None:
+        return _embedded_postgres()
+    from app.store.database import Database
+
+    try:
+        database = Database(host.settings.database_url.get_secret_value(), 1)
+    except Exception as error:  # what SQLAlchemy raises quotes the URL, and with it the password
+        return Finding(
+            "postgresql",
+            Status.PROBLEM,
+            f"ASSAY_DATABASE_URL cannot be used ({type(error).__name__})",
+            "write it as postgresql://user:password@host/database",
+        )
+    where = f"{database.url.host or database.url.query.get('host')}, database {database.url.database}"
+    try:
+        if await database.reachable():
+            return Finding("postgresql", Status.OK, f"answers at {where}")
+    finally:
+        await database.close()
+    return Finding(
+        "postgresql",
+        Status.PROBLEM,
+        f"no answer at {where}",
+        "check ASSAY_DATABASE_URL and that the server runs, or unset it to use the embedded PostgreSQL",
+    )
+
+
+def _embedded_postgres() -> Finding:
+    from app.store.embedded.account import SYSTEM_USER
+    from app.store.embedded.runtime import DISTRIBUTION, PACKAGE, PROGRAMS
+
+    elsewhere = "or set ASSAY_DATABASE_URL to use another PostgreSQL"
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        return Finding("postgresql", Status.PROBLEM, f"{DISTRIBUTION} is missing", f"{SET_UP}, {elsewhere}")
+    program = Path(spec.origin).parent.parent / PROGRAMS / "bin" / "postgres"
+    try:
+        trial = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60, check=False)
+        version, fault = trial.stdout.strip(), trial.stderr.strip()
+    except (OSError, subprocess.TimeoutExpired) as error:
+        version, fault = "", str(error)
+    if not version:
+        return Finding(
+            "postgresql", Status.PROBLEM, f"the embedded one does not run: {fault}", f"{SET_UP}, {elsewhere}"
+        )
+    if os.geteuid() == 0 and not _has_user(SYSTEM_USER) and shutil.which("useradd") is None:
+        message = f"it does not run as root, there is no user {SYSTEM_USER!r}, and no useradd to make it"
+        return Finding("postgresql", Status.PROBLEM, message, f"run Assay as an ordinary user, {elsewhere}")
+    return Finding("postgresql", Status.OK, f"embedded: {version}")
+
+
+def _has_user(name: str) -> bool:
+    import pwd
+
+    return any(entry.pw_name == name for entry in pwd.getpwall())
+
+
+async def check_workers(host: Host) -> Finding:
+    """Guarded workers start, and every kind proves itself on known items, as it does when the service starts."""
+    import structlog
+
+    from app.guarded.pool import GuardedPool
+    from app.selfcheck import check_kinds
+    from verifiers.base import load_kinds
+
+    kinds = load_kinds()
+    with structlog.testing.capture_logs():  # the finding says it all
+        pool = GuardedPool(1, sorted({module for kind in kinds.values() for module in kind.guarded}))
+        await pool.start()
+        try:
+            failed = await check_kinds(pool)
+        finally:
+            await pool.close()
+    if failed:
+        reasons = "; ".join(f"{kind}: {reason}" for kind, reason in failed.items())
+        return Finding("kinds", Status.PROBLEM, reasons, "these answer 'unscored' until that is put right")
+    return Finding("kinds", Status.OK, f"proved themselves: {', '.join(sorted(kinds))}")
+
+
+async def check_service(host: Host) -> Finding:
+    """The service answers and is ready; or none runs, and its port is free."""
+    from app.first_score import base_url
+
+    url = (host.url or base_url(host.settings)).rstrip("/")
+    answer = await _readiness(url)
+    if isinstance(answer, dict):
+        return _ready(url, answer)
+    if answer is not None:
+        return Finding(
+            "service",
+            Status.PROBLEM,
+            f"what answers at {url} is not Assay ({answer})",
+            "stop it, or set ASSAY_PORT" if host.url is None else "check --url or ASSAY_URL",
+        )
+    if host.url is not None:
+        return Finding(
+            "service", Status.PROBLEM, f"nothing answers at {url}", "start it, or check --url or ASSAY_URL"
+        )
+    return _free(url, host.settings)
+
+
+async def _readiness(url: str) -> dict[str, Any] | str | None:
+    """What /readyz says; words where that is not what Assay says; None where nothing answers."""
+    import aiohttp
+
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PROBE_S)) as session,
+            session.get(f"{url}/readyz") as response,
+        ):
+            value = await response.json(content_type=None)
+    except aiohttp.ClientConnectorError:
+        return None
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        return type(error).__name__
+    if isinstance(value, dict) and isinstance(value.get("kinds"), dict):
+        return value
+    return f"status {response.status}"
+
+
+def _ready(url: str, answer: dict[str, Any]) -> Finding:
+    if not answer["database"]:
+        return Finding(
+            "service", Status.PROBLEM, f"the service at {url} cannot reach its database", "look at its log"
+        )
+    failed = {kind: state["reason"] for kind, state in answer["kinds"].items() if not state["ready"]}
+    if failed:
+        reasons = "; ".join(f"{kind}: {reason}" for kind, reason in failed.items())
+        return Finding("service", Status.PROBLEM, f"not ready at {url}: {reasons}", "look at its log")
+    return Finding("service", Status.OK, f"ready at {url}: {', '.join(answer['kinds'])}")
+
+
+def _free(url: str, settings: Settings) -> Finding:
+    with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            message = f"cannot listen on {settings.host}:{settings.port} ({error.strerror})"
+            return Finding("service", Status.PROBLEM, message, "set ASSAY_PORT or ASSAY_HOST")
+    return Finding("service", Status.OK, f"not running; {url} is free for 'assay serve'")
+
+
+INSTALLATION_CHECKS: Sequence[Callable[[], Finding]] = (
+    check_python,
+    check_environment,
+    check_packages,
+    check_verifiers,
+)
+"""What can be told with the standard library alone. The checks of the host run the service's own code: they make
+sense only once these find no problem."""
+
+HOST_CHECKS: Sequence[Callable[[Host], Awaitable[Finding]]] = (
+    check_home,
+    check_memory,
+    check_postgres,
+    check_workers,
+    check_service,
+)
+"""What the service needs of the host."""

@@ -1,0 +1,476 @@
+"""From what a request names to a compiled verifier; versions as they are stored."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any, ClassVar
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field, TypeAdapter
+from sqlalchemy import text
+
+from app import registry as module
+from app.errors import Problem
+from app.registry import Registry, compile_config, config_sha256, register_builtins
+from app.store import projects
+from app.store import verifiers as store
+from app.store.database import Database
+from app.store.tables import BUILTIN_PROJECT
+from tests.app.store.proxy import proxied
+from tests.app.store.rows import fetch
+from verifiers.base import KINDS, ConfigError, Context, Item, KindConfig, Verdict
+
+
+class Echo:
+    """Scores what its configuration says.
+
+    Not in this line.
+    """
+
+    class Config(KindConfig):
+        score: float = 1.0
+        labels: dict[str, Any] = Field(default_factory=dict, alias="names")
+
+    kind: ClassVar[str] = "echo"
+    revision: ClassVar[int] = 7
+    deterministic: ClassVar[bool] = True
+    cache: ClassVar[Any] = "memory"
+    reference: ClassVar[Any] = TypeAdapter(Any)
+    examples: ClassVar[Any] = ()
+    guarded: ClassVar[Any] = ()
+
+    def __init__(self, config: Config) -> None:
+        if config.score > 100:
+            raise ConfigError("at most 100", "/score")
+        self.score = config.score
+
+    async def verify(self, items: Sequence[Item], ctx: Context) -> list[Verdict]:
+        return [Verdict.binary(True, "echo") for _ in items]
+
+
+class Uncached(Echo):
+    """Costs less than looking up."""
+
+    kind = "uncached"
+    cache = "none"
+
+
+@pytest.fixture(autouse=True)
+def kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(KINDS):
+        monkeypatch.delitem(KINDS, name)
+    monkeypatch.setitem(KINDS, "echo", Echo)
+    monkeypatch.setitem(KINDS, "uncached", Uncached)
+
+
+@pytest.fixture
+async def builtins(database: Database) -> None:
+    async with database.begin() as connection:
+        await projects.ensure(connection, ".builtin", BUILTIN_PROJECT)
+        await register_builtins(connection)
+
+
+@pytest.fixture
+async def mine(database: Database, builtins: None) -> UUID:
+    async with database.begin() as connection:
+        return (await projects.ensure(connection, "mine")).id
+
+
+@pytest.fixture
+async def theirs(database: Database, builtins: None) -> UUID:
+    async with database.begin() as connection:
+        return (await projects.ensure(connection, "theirs")).id
+
+
+@pytest.fixture
+def registry(database: Database) -> Registry:
+    return Registry(database)
+
+
+async def register(
+    database: Database, project: UUID, name: str, kind: str = "echo", **config: Any
+) -> tuple[UUID, bool]:
+    _, complete = compile_config(kind, config)
+    async with database.begin() as connection:
+        return await store.register(
+            connection, project_id=project, name=name, kind=kind, config=json.dumps(complete),
+            config_sha256=config_sha256(kind, complete), description='"d"', examples="[]",
+        )  # fmt: skip
+
+
+async def archive(database: Database, project: UUID, name: str) -> bool:
+    async with database.begin() as connection:
+        return await store.archive(connection, project, name)
+
+
+async def unknown(registry: Registry, project: UUID, reference: str) -> None:
+    with pytest.raises(Problem) as caught:
+        await registry.resolve(project, reference)
+    assert (caught.value.name, caught.value.status) == ("unknown-verifier", 404)
+
+
+async def label(registry: Registry, project: UUID, reference: str) -> str:
+    return (await registry.resolve(project, reference)).label
+
+
+def score_of(resolved: module.Resolved) -> float:
+    assert isinstance(resolved.verifier, Echo)
+    return resolved.verifier.score
+
+
+# --- configurations
+
+
+def test_a_configuration_comes_back_with_its_defaults() -> None:
+    verifier, complete = compile_config("echo", {"score": 2})
+    assert isinstance(verifier, Echo)
+    assert complete == {"score": 2.0, "names": {}}
+    assert compile_config("echo", complete)[1] == complete
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "pointer"),
+    [
+        ("nothing", {}, "/kind"),
+        ("Echo", {}, "/kind"),
+        ("\ud800", {}, "/kind"),
+        ("echo", {"score": "x"}, "/config/score"),
+        ("echo", {"score": float("nan")}, "/config/score"),
+        ("echo", {"more": 1}, "/config/more"),
+        ("echo", {"score": 101}, "/config/score"),
+        ("echo", [], "/config"),
+        ("echo", None, "/config"),
+    ],
+)
+def test_a_configuration_that_cannot_work_is_refused(kind: str, config: Any, pointer: str) -> None:
+    with pytest.raises(Problem) as caught:
+        compile_config(kind, config)
+    assert (caught.value.name, caught.value.status, caught.value.pointer) == ("invalid-config", 422, pointer)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def _reordered(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _reordered(value[key]) for key in reversed(value)}
+    return [_reordered(part) for part in value] if isinstance(value, list) else value
+
+
+@given(json_values)
+def test_the_order_of_keys_makes_no_other_configuration(value: Any) -> None:
+    assert config_sha256("k", _reordered(value)) == config_sha256("k", value)
+
+
+@given(json_values, json_values)
+def test_other_configurations_differ(one: Any, other: Any) -> None:
+    same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    assert (config_sha256("k", one) == config_sha256("k", other)) == same
+    assert config_sha256("k", one) != config_sha256("l", one)
+
+
+# --- versions
+
+
+async def test_versions_count_up_and_the_same_configuration_adds_none(database: Database, mine: UUID) -> None:
+    first = await register(database, mine, "v", score=1)
+    assert await register(database, mine, "v", score=1.0) == (first[0], False)
+    second = await register(database, mine, "v", score=2)
+    third = await register(database, mine, "v", score=1)
+    assert first[1] and second[1] and third[1]
+    rows = await fetch(
+        database,
+        "SELECT v.id, v.version FROM verifier_versions v JOIN verifiers ON verifiers.id = verifier_id "
+        "WHERE name = 'v' ORDER BY version",
+    )
+    assert rows == [(first[0], 1), (second[0], 2), (third[0], 3)]
+
+
+@pytest.mark.parametrize("exists", [False, True])
+async def test_registrations_at_once_take_turns(database: Database, mine: UUID, exists: bool) -> None:
+    if exists:
+        await register(database, mine, "v", score=50)
+    before = int(exists)
+    different = await asyncio.gather(*(register(database, mine, "v", score=score) for score in (1, 2, 3, 4)))
+    assert all(new for _, new in different)
+    versions = await fetch(database, "SELECT version FROM verifier_versions WHERE verifier_id IS NOT NULL")
+    numbers = sorted(version for (version,) in versions)
+    assert numbers[-4:] == [before + 1, before + 2, before + 3, before + 4]
+
+
+async def test_one_configuration_registered_at_once_is_one_version(database: Database, mine: UUID) -> None:
+    same = await asyncio.gather(*(register(database, mine, "v", score=1) for _ in range(4)))
+    assert len({id for id, _ in same}) == 1
+    assert sorted(new for _, new in same) == [False, False, False, True]
+
+
+async def test_another_kind_with_the_same_configuration_is_another_version(database: Database, mine: UUID) -> None:
+    await register(database, mine, "v")
+    _, new = await register(database, mine, "v", kind="uncached")
+    assert new
+
+
+async def test_builtins_are_registered_once_and_again_when_their_defaults_change(
+    database: Database, mine: UUID, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with database.begin() as connection:
+        await register_builtins(connection)
+    assert await label(registry, mine, "echo") == "echo@1"
+
+    class Config(Echo.Config):
+        score: float = 3.0
+
+    monkeypatch.setattr(Echo, "Config", Config)
+    async with database.begin() as connection:
+        await register_builtins(connection)
+    assert await label(registry, mine, "echo") == "echo@2"
+    assert score_of(await registry.resolve(mine, "echo")) == 3
+    assert score_of(await registry.resolve(mine, "echo@1")) == 1
+    [(description,)] = await fetch(database, "SELECT DISTINCT description FROM verifier_versions WHERE kind = 'echo'")
+    assert description == b'"Scores what its configuration says."'
+
+
+# --- resolving
+
+
+async def test_a_name_means_its_latest_version_at_once(database: Database, mine: UUID, registry: Registry) -> None:
+    for number in (1, 2, 3):
+        await register(database, mine, "v", score=number)
+        resolved = await registry.resolve(mine, "v")
+        assert (resolved.label, score_of(resolved)) == (f"v@{number}", number)
+        assert (resolved.kind, resolved.revision, resolved.caches) == ("echo", 7, True)
+    assert [await label(registry, mine, f"v@{number}") for number in (1, 2, 3)] == ["v@1", "v@2", "v@3"]
+    await register(database, mine, "cheap", kind="uncached")
+    assert not (await registry.resolve(mine, "cheap")).caches
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["", " ", "v", "v@", "v@0", "v@01", "v@-1", "v@x", "v@1@1", "echo@2", "echo@9999999999", "echo ", "\x00",
+     "echo\n", "echo@1\n", "\ud800", "x" * 101, "é", "echo@١", "a/b", "'; DROP TABLE verifiers --"],
+)  # fmt: skip
+async def test_what_does_not_exist_is_unknown(mine: UUID, registry: Registry, reference: str) -> None:
+    await unknown(registry, mine, reference)
+
+
+async def test_that_something_does_not_exist_is_not_remembered(
+    database: Database, mine: UUID, registry: Registry
+) -> None:
+    await unknown(registry, mine, "v")
+    await unknown(registry, mine, "v@1")
+    await register(database, mine, "v")
+    assert await label(registry, mine, "v") == "v@1"
+    assert await label(registry, mine, "v@1") == "v@1"
+
+
+async def test_a_project_sees_its_own_and_the_builtins(
+    database: Database, mine: UUID, theirs: UUID, registry: Registry
+) -> None:
+    id, _ = await register(database, mine, "v")
+    builtin = await registry.resolve(theirs, "echo")
+    assert builtin.version_id == (await registry.resolve(mine, "echo")).version_id
+    await label(registry, mine, "v@1")
+    for reference in ("v", "v@1"):
+        await unknown(registry, theirs, reference)
+    with pytest.raises(Problem) as caught:
+        await registry.by_id(theirs, id)
+    assert caught.value.status == 404
+    assert (await registry.by_id(mine, id)).label == "v@1"
+    assert (await registry.by_id(theirs, builtin.version_id)).label == "echo@1"
+
+
+async def test_a_projects_own_verifier_comes_before_a_builtin(
+    database: Database, mine: UUID, theirs: UUID, registry: Registry
+) -> None:
+    """A later release may bring a kind whose name a project has taken."""
+    own, _ = await register(database, mine, "echo", score=9)
+    assert (await registry.resolve(mine, "echo")).version_id == own
+    assert (await registry.resolve(mine, "echo@1")).version_id == own
+    assert (await registry.resolve(theirs, "echo")).version_id != own
+    async with database.begin() as connection:
+        found = await store.latest(connection, [(mine, "echo"), (theirs, "echo"), (theirs, "v"), (mine, "uncached")])
+    assert found[mine, "echo"] == (own, 1)
+    assert set(found) == {(mine, "echo"), (theirs, "echo"), (mine, "uncached")}
+
+
+async def test_an_archived_name_is_gone_and_its_versions_are_not(
+    database: Database, mine: UUID, theirs: UUID, registry: Registry
+) -> None:
+    first, _ = await register(database, mine, "v")
+    assert not await archive(database, theirs, "v")
+    assert not await archive(database, mine, "echo")
+    assert await archive(database, mine, "v")
+    assert not await archive(database, mine, "v")
+    await unknown(registry, mine, "v")
+    assert (await registry.resolve(mine, "v@1")).version_id == first
+    assert await register(database, mine, "v") == (first, False)
+    assert (await registry.resolve(mine, "v")).version_id == first
+
+
+async def test_pages_of_verifiers_show_the_latest_of_each_name(database: Database, mine: UUID, theirs: UUID) -> None:
+    for name in ("b", "a", "c"):
+        await register(database, mine, name)
+    await register(database, mine, "a", score=2)
+    await register(database, mine, "echo", score=3)
+    await register(database, theirs, "secret")
+    await archive(database, mine, "c")
+    async with database.begin() as connection:
+        everything = await store.list_page(connection, mine, None, 100)
+        assert [version.label for version in everything] == ["a@2", "b@1", "echo@1", "uncached@1"]
+        assert [version.builtin for version in everything] == [False, False, False, True]
+        assert [v.label for v in await store.list_page(connection, mine, "a", 2)] == ["b@1", "echo@1"]
+        assert [v.label for v in await store.versions_page(connection, mine, "a", None, 10)] == ["a@2", "a@1"]
+        assert [v.label for v in await store.versions_page(connection, mine, "a", 2, 10)] == ["a@1"]
+        assert await store.versions_page(connection, mine, "secret", None, 10) == []
+
+
+# --- inline
+
+
+async def test_an_inline_verifier_is_stored_once_a_project(
+    database: Database, mine: UUID, theirs: UUID, registry: Registry
+) -> None:
+    one = await registry.inline(mine, "echo", {})
+    assert (one.label, one.kind, score_of(one)) == ("echo@inline", "echo", 1.0)
+    for config in ({}, {"score": 1}, {"score": 1.0, "names": {}}, {"names": {}, "score": 1.0}):
+        assert (await registry.inline(mine, "echo", config)).version_id == one.version_id
+        assert (await Registry(database).inline(mine, "echo", config)).version_id == one.version_id
+    others = [
+        await registry.inline(mine, "echo", {"score": 2}),
+        await registry.inline(mine, "uncached", {}),
+        await registry.inline(theirs, "echo", {}),
+    ]
+    assert len({one.version_id, *(other.version_id for other in others)}) == 4
+    [(count,)] = await fetch(database, "SELECT count(*) FROM verifier_versions WHERE verifier_id IS NULL")
+    assert count == 4
+
+
+async def test_an_inline_verifier_is_found_again_by_its_id_in_its_project(
+    database: Database, mine: UUID, theirs: UUID, registry: Registry
+) -> None:
+    one = await registry.inline(mine, "echo", {"score": 4})
+    again = await Registry(database).by_id(mine, one.version_id)
+    assert (again.version_id, again.label, score_of(again)) == (one.version_id, "echo@inline", 4.0)
+    with pytest.raises(Problem) as caught:
+        await registry.by_id(theirs, one.version_id)
+    assert caught.value.status == 404
+
+
+async def test_one_inline_verifier_sent_at_once_is_stored_once(database: Database, mine: UUID) -> None:
+    found = await asyncio.gather(*(Registry(database).inline(mine, "echo", {"score": 5}) for _ in range(8)))
+    assert len({one.version_id for one in found}) == 1
+
+
+async def test_an_inline_verifier_that_cannot_work_leaves_nothing(
+    database: Database, mine: UUID, registry: Registry
+) -> None:
+    before = await fetch(database, "SELECT id FROM verifier_versions")
+    with pytest.raises(Problem):
+        await registry.inline(mine, "echo", {"score": 1000})
+    assert await fetch(database, "SELECT id FROM verifier_versions") == before
+
+
+# --- lookups
+
+
+async def test_lookups_that_come_together_share_one_query(
+    database: Database, mine: UUID, theirs: UUID, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await register(database, mine, "v")
+    await registry.resolve(mine, "v@1")
+    asked: list[int] = []
+    latest = store.latest
+
+    async def counted(connection: Any, names: Any) -> Any:
+        asked.append(len(names))
+        return await latest(connection, names)
+
+    monkeypatch.setattr(module.store, "latest", counted)
+    found = await asyncio.gather(
+        *(registry.resolve(mine, "v") for _ in range(50)),
+        *(registry.resolve(mine, "echo") for _ in range(50)),
+        *(registry.resolve(theirs, "v") for _ in range(50)),
+        return_exceptions=True,
+    )
+    labels = [getattr(one, "label", one.__class__.__name__) for one in found]
+    assert labels == ["v@1"] * 50 + ["echo@1"] * 50 + ["Problem"] * 50
+    assert sum(asked) <= 6
+    assert len(asked) <= 2
+
+
+async def test_a_lookup_answers_nobody_who_asked_after_it_began(
+    database: Database, mine: UUID, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await register(database, mine, "v", score=1)
+    read, go_on = asyncio.Event(), asyncio.Event()
+    latest = store.latest
+
+    async def slow(connection: Any, names: Any) -> Any:
+        found = await latest(connection, names)
+        read.set()
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(module.store, "latest", slow)
+    early = asyncio.create_task(registry.resolve(mine, "v"))
+    await read.wait()
+    await register(database, mine, "v", score=2)
+    late = asyncio.create_task(registry.resolve(mine, "v"))
+    await asyncio.sleep(0)
+    go_on.set()
+    assert (await early).label == "v@1"
+    assert (await late).label == "v@2"
+
+
+async def test_a_caller_that_leaves_takes_nobody_along(database: Database, mine: UUID, registry: Registry) -> None:
+    await register(database, mine, "v")
+    callers = [asyncio.create_task(registry.resolve(mine, "v")) for _ in range(3)]
+    await asyncio.sleep(0)
+    callers[0].cancel()
+    assert [(await caller).label for caller in callers[1:]] == ["v@1", "v@1"]
+    assert await label(registry, mine, "v") == "v@1"
+
+
+async def test_a_database_that_is_away_is_a_503_for_everybody_and_no_longer(database: Database, mine: UUID) -> None:
+    await register(database, mine, "v")
+    async with proxied(database.url.render_as_string(hide_password=False)) as proxy:
+        through = Database(proxy.url, 2)
+        registry = Registry(through)
+        await proxy.stop()
+        asked = [registry.resolve(mine, "v"), registry.resolve(mine, "v@1"), registry.inline(mine, "echo", {})]
+        for found in await asyncio.gather(*asked, return_exceptions=True):
+            assert isinstance(found, Problem)
+            assert found.status == 503
+        await proxy.start()
+        assert await label(registry, mine, "v") == "v@1"
+        assert await label(registry, mine, "v@1") == "v@1"
+        await through.close()
+
+
+async def test_compiled_verifiers_are_kept_and_bounded(
+    database: Database, mine: UUID, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_COMPILED", 3)
+    first = await registry.inline(mine, "echo", {"score": 0})
+    assert (await registry.inline(mine, "echo", {"score": 0})).verifier is first.verifier
+    for score in range(1, 4):
+        await registry.inline(mine, "echo", {"score": score})
+    again = await registry.inline(mine, "echo", {"score": 0})
+    assert again.verifier is not first.verifier
+    assert again.version_id == first.version_id
+    assert len(registry._compiled) == 3
+
+
+async def test_names_are_no_sql(database: Database, mine: UUID) -> None:
+    async with database.begin() as connection:
+        assert await store.latest(connection, [(mine, "echo' OR 1=1 --"), (mine, "")]) == {}
+        assert (await connection.execute(text("SELECT count(*) FROM verifiers"))).scalar_one() == 2

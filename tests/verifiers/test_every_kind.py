@@ -1,0 +1,115 @@
+"""What every registered kind must hold, whatever it verifies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.verifiers.support import ANY_JSON, ANY_TEXT, assert_sound, configured, score_all
+from verifiers.base import ErrorType, Item, Message, Verifier, load_kinds
+
+KINDS = load_kinds()
+each_kind = pytest.mark.parametrize("kind", sorted(KINDS))
+fast = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@each_kind
+async def test_examples_score_as_declared(kind: str) -> None:
+    cls = KINDS[kind]
+    scores = set()
+    for example in cls.examples:
+        [verdict] = await score_all(configured(kind, example.config), [example.item])
+        assert verdict.score == example.score
+        assert_sound(verdict)
+        scores.add(example.score)
+    assert len(scores) > 1, "examples must show a pass and something else"
+
+
+@each_kind
+def test_default_configuration_is_complete_and_described(kind: str) -> None:
+    config = KINDS[kind].Config
+    KINDS[kind](config())
+    for name, field in config.model_fields.items():
+        assert not field.is_required(), name
+        assert field.description, name
+
+
+@each_kind
+def test_configuration_survives_its_wire_form(kind: str) -> None:
+    for example in KINDS[kind].examples:
+        config = KINDS[kind].Config.model_validate(example.config)
+        written = config.model_dump(mode="json", by_alias=True)
+        assert example.config.keys() <= written.keys()
+        assert KINDS[kind].Config.model_validate(written) == config
+
+
+@each_kind
+def test_declares_what_the_service_needs(kind: str) -> None:
+    cls = KINDS[kind]
+    assert cls.kind == kind
+    assert cls.revision >= 1
+    assert cls.cache in ("none", "memory")
+    assert cls.__doc__
+    cls.Config.model_json_schema(by_alias=True)
+    cls.reference.json_schema()
+    assert all(module.startswith("verifiers.") for module in cls.guarded)
+
+
+@each_kind
+@fast
+@given(data=st.data())
+async def test_order_and_repetition_change_no_verdict(kind: str, data: st.DataObject) -> None:
+    known = [example.item for example in KINDS[kind].examples if not example.config]
+    drawn = data.draw(st.lists(st.builds(Item, completion=ANY_TEXT, reference=ANY_JSON), max_size=4))
+    items = known + drawn
+    order = data.draw(st.permutations(range(len(items))))
+    verifier = configured(kind)
+    straight = await score_all(verifier, items)
+    assert [straight[i] for i in order] == await score_all(verifier, [items[i] for i in order])
+    assert straight == await score_all(configured(kind), items)
+
+
+@each_kind
+@fast
+@given(completion=ANY_TEXT, prompt=st.none() | ANY_TEXT, as_messages=st.booleans())
+async def test_any_completion_gets_a_sound_verdict(
+    kind: str, completion: str, prompt: str | None, as_messages: bool
+) -> None:
+    written: Any = [Message(role="assistant", content=completion)] if as_messages else completion
+    for example in KINDS[kind].examples:
+        item = example.item.model_copy(update={"completion": written, "prompt": prompt})
+        [verdict] = await score_all(_example_verifier(kind, example.config), [item])
+        assert_sound(verdict)
+        assert verdict.score is not None, verdict.error
+
+
+@each_kind
+@fast
+@given(reference=ANY_JSON)
+async def test_any_reference_gets_a_sound_verdict(kind: str, reference: Any) -> None:
+    for example in KINDS[kind].examples:
+        item = example.item.model_copy(update={"reference": reference})
+        [verdict] = await score_all(_example_verifier(kind, example.config), [item])
+        assert_sound(verdict)
+        if verdict.error is not None:
+            assert verdict.error.type is ErrorType.BAD_ITEM, verdict.error
+            assert len(verdict.error.message) < 600
+
+
+@each_kind
+async def test_large_hostile_completions_get_a_sound_verdict(kind: str) -> None:
+    for text in ("<think>" * 400_000, "\\boxed{" * 300_000, "{[" * 300_000, "é\u0301" * 200_000):
+        for example in KINDS[kind].examples:
+            item = example.item.model_copy(update={"completion": text})
+            [verdict] = await score_all(_example_verifier(kind, example.config), [item])
+            assert_sound(verdict)
+
+
+def _example_verifier(kind: str, config: dict[str, Any], known: dict[str, Verifier] = {}) -> Verifier:  # noqa: B006
+    key = f"{kind} {config}"
+    if key not in known:
+        known[key] = configured(kind, config)
+    return known[key]

@@ -1,0 +1,86 @@
+"""Hostile items against real guarded workers: an outcome for each, and the next item unharmed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from app.guarded.pool import GuardedPool
+from tests.verifiers.support import assert_sound, configured, score_all
+from verifiers import direct
+from verifiers.base import GuardLimits, Item, load_kinds
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+CATASTROPHIC = r"^(a|aa)+\1{2}[bc]$"
+EXPONENTIAL = {
+    "$defs": {
+        "d0": {"type": "string"},
+        **{f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n - 1}"}] * 2} for n in range(1, 40)},
+    },
+    "$ref": "#/$defs/d39",
+}
+LONG = 4_000_000
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def pool() -> AsyncIterator[GuardedPool]:
+    modules = {module for kind in load_kinds().values() for module in kind.guarded if ".math" not in module}
+    pool = GuardedPool(1, sorted(modules))
+    await pool.start()
+    yield pool
+    await pool.close()
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct, "LIMITS", GuardLimits(cpu_s=0.5))
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "completion", "reference", "outcome"),
+    [
+        ("text", {"unicode": "NFC"}, "e" + "\u0301" * 100_000 + "\u0323" * 100_000, "e", "timeout"),
+        ("text", {"unicode": "NFKC", "ignore_case": True}, "\ufdfa" * 20_000, "e", "incorrect"),
+        ("text", {}, "\ud800\x00" * (LONG // 2), "\ud800\x00", "incorrect"),
+        ("text", {"mode": "contains"}, "ab" * (LONG // 2), "b" * 40_000, "incorrect"),
+        ("text", {"mode": "levenshtein"}, "ab" * LONG, "ba", "output_exceeded"),
+        ("text", {"mode": "contains", "whole_words": True}, "a" * 200_000, "a" * 200, "incorrect"),
+        ("regex", {"pattern": CATASTROPHIC}, "a" * 1_000, None, "timeout"),
+        ("regex", {"pattern": CATASTROPHIC, "negate": True}, "a" * 1_000, None, "timeout"),
+        ("regex", {}, "a" * 1_000, CATASTROPHIC, "timeout"),
+        ("regex", {"pattern": "(a+)+$"}, "a" * 2**20 + "!", None, "incorrect"),
+        ("regex", {"pattern": r"(?:[01]*1[01]{12}){2}2$"}, "01" * 2**18, None, "incorrect"),
+        ("regex", {"pattern": "^.*$", "flags": "s"}, "\ud800" * LONG, None, "correct"),
+        ("json_schema", {"schema": EXPONENTIAL}, '"a"', None, "timeout"),
+        ("json_schema", {"schema": {"not": {"pattern": CATASTROPHIC}}}, '"' + "a" * 100 + '"', None, "timeout"),
+        ("json_schema", {"schema": True}, "[" * LONG, None, "unparseable"),
+        ("json_schema", {"schema": True}, '"' + "\\u0000" * 500_000 + '"', None, "correct"),
+        ("json_schema", {"schema": True}, "9" * LONG, None, "unparseable"),
+        ("json_schema", {"schema": True}, '"' + "\\" * (LONG - 1), None, "unparseable"),
+        ("json_schema", {"schema": True}, "1" * (LONG + 1), None, "output_exceeded"),
+        ("json_schema", {"schema": True, "from": "last_object"}, "{ " * 500_000, None, "unparseable"),
+        ("json_schema", {"schema": True, "from": "last_object"}, '{"a": x} ' * 20_000 + "{}", None, "correct"),
+        ("json_schema", {"schema": True, "from": "fenced"}, "```\n" * 100_000, None, "unparseable"),
+        ("format", {}, "<think>" * (LONG // 7), None, "incorrect"),
+        ("length", {"unit": "words", "max": None}, "a " * 1_000_000, None, "scored"),
+        ("repetition", {}, "a " * 100_000, None, "scored"),
+        ("repetition", {}, "a" * LONG, None, "output_exceeded"),
+    ],
+)
+async def test_a_hostile_item_gets_an_outcome_and_harms_no_neighbour(
+    pool: GuardedPool, kind: str, config: dict[str, Any], completion: str, reference: Any, outcome: str
+) -> None:
+    verifier = configured(kind, config)
+    hostile = Item(completion=completion, reference=reference)
+    tame = Item(completion="e", reference=reference)
+    before, verdict, after = await score_all(verifier, [tame, hostile, tame], pool)
+    assert verdict.outcome == outcome
+    assert verdict.score is not None
+    assert before == after
+    for each in (before, verdict):
+        assert_sound(each)
+    assert before.score is not None

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.verifiers.support import ANY_TEXT, InProcessGuard, NoGuard, configured, score, score_all
+from verifiers import patterns
+from verifiers.base import ConfigError, ErrorType, Item, Outcome
+from verifiers.patterns import MAX_BACKTRACKING_CHARS, MAX_CHARS, Backtracking, Linear, PatternError, compile_pattern
+
+LOOKAHEAD = r"^(?!.*sorry).*\d$"
+
+
+@pytest.mark.parametrize(
+    ("config", "completion", "expected"),
+    [
+        ({"pattern": "b"}, "abc", 1.0),
+        ({"pattern": "^b"}, "abc", 0.0),
+        ({"pattern": "B"}, "abc", 0.0),
+        ({"pattern": "B", "flags": "i"}, "abc", 1.0),
+        ({"pattern": "^b", "flags": "m"}, "a\nb", 1.0),
+        ({"pattern": "a.b"}, "a\nb", 0.0),
+        ({"pattern": "a.b", "flags": "s"}, "a\nb", 1.0),
+        ({"pattern": "b$"}, "ab\n", 0.0),
+        ({"pattern": "b", "mode": "fullmatch"}, "abc", 0.0),
+        ({"pattern": "a|abc", "mode": "fullmatch"}, "abc", 1.0),
+        ({"pattern": "b", "negate": True}, "abc", 0.0),
+        ({"pattern": "x", "negate": True}, "abc", 1.0),
+        ({"pattern": "a.c"}, "a\x00c", 1.0),
+        ({"pattern": r"a\x00c"}, "a\x00c", 1.0),
+        ({"pattern": "^a.c$"}, "a\ud800c", 1.0),
+        ({"pattern": r"^a\x{fffd}c$"}, "a\ud800c", 1.0),
+        ({"pattern": "^a.c$"}, "a😀c", 1.0),
+        ({"pattern": "^(.)(?=c)"}, "\ud800c", 1.0),
+        ({"pattern": r"^\d+$"}, "٣", 0.0),
+        ({"pattern": "42"}, "<think>42</think>41", 1.0),
+        ({"pattern": "42", "section": "final"}, "<think>42</think>41", 0.0),
+        ({"pattern": LOOKAHEAD}, "it is 4", 1.0),
+        ({"pattern": LOOKAHEAD}, "sorry, it is 4", 0.0),
+        ({"pattern": r"(\w+) \1", "mode": "fullmatch"}, "go go", 1.0),
+        ({"pattern": r"(\w+) \1", "mode": "fullmatch"}, "go to", 0.0),
+        ({"pattern": r"(?P<a>\w)(?P=a)", "flags": "i"}, "Aa", 1.0),
+        ({"pattern": ".{2000,}", "flags": "s"}, "a" * 2000, 1.0),
+    ],
+)
+async def test_scores(config: dict[str, Any], completion: str, expected: float) -> None:
+    verdict = await score("regex", config, completion=completion)
+    assert verdict.score == expected
+    assert verdict.detail["matched"] is (bool(expected) != config.get("negate", False))
+
+
+async def test_the_reference_is_the_pattern_where_none_is_configured() -> None:
+    verifier = configured("regex", {"mode": "fullmatch", "flags": "i"})
+    items = [Item(completion="ABC", reference=pattern) for pattern in ("a.c", "a", r"(?=A)...", "a..")]
+    assert [v.score for v in await score_all(verifier, items)] == [1.0, 0.0, 1.0, 1.0]
+
+
+async def test_outcomes() -> None:
+    linear = await score("regex", {"pattern": "a"}, completion="a")
+    assert (linear.outcome, linear.detail) == (Outcome.CORRECT, {"stage": "re2", "matched": True})
+    backtracking = await score("regex", {"pattern": "(?=a)"}, completion="b")
+    assert (backtracking.outcome, backtracking.detail) == (Outcome.INCORRECT, {"stage": "regex", "matched": False})
+    unfinished = await score("regex", {"pattern": "a", "section": "final", "negate": True}, completion="<think>b")
+    assert (unfinished.outcome, unfinished.score) == (Outcome.UNPARSEABLE, 0.0)
+
+
+@pytest.mark.parametrize("negate", [False, True])
+async def test_a_search_that_does_not_end(monkeypatch: pytest.MonkeyPatch, negate: bool) -> None:
+    monkeypatch.setattr(patterns, "BACKTRACK_S", 0.05)
+    config = {"pattern": r"^(a|aa)+\1{2}[bc]$", "negate": negate}
+    verdict = await score("regex", config, completion="a" * 100)
+    assert (verdict.outcome, verdict.score, verdict.detail) == (Outcome.TIMEOUT, 0.0, {"stage": "regex"})
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        (None, "reference: send a pattern, or give one in the verifier's configuration"),
+        (5, "reference: Input should be a valid string"),
+        (["a"], "reference: Input should be a valid string"),
+        ("", "reference: String should have at least 1 character"),
+        ("\ud800", "reference: Input should be a valid string, unable to parse raw data as a unicode string"),
+        ("(", "reference: the pattern is not valid: missing ): ("),
+        ("*a", "reference: the pattern is not valid: no argument for repetition operator: *"),
+        ("[a", "reference: the pattern is not valid: missing ]: [a"),
+        ("(?=a)(", "reference: the pattern is not valid: missing ) at position 6 (RE2: invalid perl operator: (?=)"),
+        (r"(?=a)[b-a]", "reference: the pattern is not valid: bad character range at position 9"),
+        (r"(?<=a)\p{Nope}", "reference: the pattern is not valid: unknown property"),
+        ("(?x)a # b", "reference: the pattern uses a flag of regex, x (verbose) or V1, that is not supported"),
+        ("(?V1)" + "[" * 200, "reference: the pattern uses a flag of regex, x (verbose) or V1, that is not supported"),
+        ("a" * (MAX_CHARS + 1), f"reference: the pattern has {MAX_CHARS + 1} characters, {MAX_CHARS} are allowed"),
+        ("(?=a)" + "a" * MAX_BACKTRACKING_CHARS, "reference: the pattern is too large for backtracking"),
+        ("(?=a)(?:(?:a{1000}){1000}){1000}", "reference: the pattern is too large for backtracking"),
+    ],
+)
+async def test_bad_references(reference: Any, message: str) -> None:
+    verdict = await score("regex", completion="anything", reference=reference)
+    assert verdict.error is not None
+    assert (verdict.error.type, verdict.error.retryable) == (ErrorType.BAD_ITEM, False)
+    assert verdict.error.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("(", "the pattern is not valid: missing ): ("),
+        ("a" * (MAX_CHARS + 1), f"the pattern has {MAX_CHARS + 1} characters, {MAX_CHARS} are allowed"),
+        ("(?:(?:a{1000}){1000}){1000}", "the pattern is too large for backtracking, and RE2 cannot take it"),
+        ("(?=a)" + "(" * 300 + ")" * 300, "the pattern is too large for backtracking"),
+        (r"(?=a)\L<words>", "the pattern is not valid: undefined named list"),
+    ],
+)
+def test_configurations_that_cannot_work(pattern: str, message: str) -> None:
+    with pytest.raises(ConfigError, match="^" + re.escape(message)) as raised:
+        configured("regex", {"pattern": pattern})
+    assert raised.value.pointer == "/pattern"
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"pattern": ""}, "at least 1 character"),
+        ({"pattern": 5}, "valid string"),
+        ({"pattern": "\ud800"}, "unicode"),
+        ({"flags": "x"}, r"match pattern '\^\[ims\]\*\$'"),
+        ({"mode": "match"}, "'search' or 'fullmatch'"),
+        ({"regex": "a"}, "Extra inputs"),
+    ],
+)
+def test_configurations_that_the_schema_refuses(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        configured("regex", config)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "(a+)+$",
+        "(a|a)*$",
+        r"(.*)*x",
+        r"^(?:(?:\w|\d)+)+$",
+        "|".join(f"a{n}" for n in range(800)),
+        "(" * 500 + "a" + ")" * 500,
+        r"[01]*1[01]{20}2",
+    ],
+)
+def test_patterns_that_ruin_other_engines_are_linear(pattern: str) -> None:
+    compiled = compile_pattern(pattern)
+    assert isinstance(compiled, Linear)
+    assert compiled.matches("a" * 100_000 + "!", "fullmatch") is False
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"(?<![\w-])[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?![\w-])",
+        r"^(?=.*[A-Z]{2,})(?=.*\d{2,}).{8,64}$",
+        r"\Aa\Z",
+        r"a++b",
+        r"(?>a+)b",
+        r"f\(?x\)?(?=y)",
+        r"\pL{1000}",
+    ],
+)
+def test_patterns_beyond_re2(pattern: str) -> None:
+    assert isinstance(compile_pattern(pattern), Backtracking)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "(?=x)a{1000000}",
+        "(?=x)(?:a{100}){100}",
+        "(?=x)(?:[ab]{100}){100}",
+        r"(?=x)(?:a\\{1000}){1000}",
+        "(?=x)(?:a(?#){1000}){1000}",
+        "(?=x)(?:a{0001000}){0001000}",
+        "(?=x)(?:a{1000,}){1000,}",
+        "(?=x)(?:a\n{1000}){1000}",
+        "(?=x)[(](?:a{100}[(]){1000}",
+    ],
+)
+def test_counts_that_would_fill_the_memory_are_not_compiled(pattern: str) -> None:
+    with pytest.raises(PatternError, match="too large"):
+        compile_pattern(pattern)
+
+
+@pytest.mark.parametrize(
+    ("config", "completion", "reference"),
+    [
+        ({"pattern": "(?=a)"}, "a", None),
+        ({}, "a", "(?=a)"),
+        ({"pattern": "a"}, "a" * 300_000, None),
+        ({"pattern": r"[^a-z]{1000}"}, "a" * 100, None),
+    ],
+)
+async def test_what_may_be_slow_goes_to_a_worker(config: dict[str, Any], completion: str, reference: Any) -> None:
+    guard = InProcessGuard()
+    await score("regex", config, guard, completion=completion, reference=reference)
+    assert len(guard.payloads) == 1
+
+
+async def test_what_is_fast_or_refused_does_not() -> None:
+    await score("regex", {"pattern": r"\b\d{4}\b"}, NoGuard(), completion="in 1999 " * 500)
+    await score("regex", guard=NoGuard(), completion="a" * 1_000_000, reference="(")
+
+
+@given(text=ANY_TEXT)
+async def test_an_escaped_text_matches_itself(text: str) -> None:
+    text = text.encode("utf-8", "replace").decode()
+    if 0 < len(text) <= 100:
+        config = {"pattern": re.escape(text), "mode": "fullmatch"}
+        assert (await score("regex", config, completion=text)).score == 1.0
+
+
+@given(pattern=st.text(st.sampled_from("ab|*+?()[]{}^$.\\dw=!<>:1,23"), min_size=1, max_size=15), text=ANY_TEXT)
+async def test_any_pattern_gives_a_verdict_or_a_reason(pattern: str, text: str) -> None:
+    verdict = await score("regex", completion=text, reference=pattern)
+    if verdict.error is None:
+        opposite = await score("regex", {"negate": True}, completion=text, reference=pattern)
+        assert verdict.score is not None
+        assert opposite.score == 1 - verdict.score
+    else:
+        assert verdict.error.type is ErrorType.BAD_ITEM

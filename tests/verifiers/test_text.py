@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.verifiers.support import ANY_TEXT, InProcessGuard, NoGuard, configured, score
+from verifiers.base import ConfigError, ErrorType, Outcome
+from verifiers.similarity import MEASURES
+from verifiers.text import MAX_ALLOWED, MAX_MEASURED_CHARS, MAX_REFERENCE_CHARS
+
+MODES = sorted(MEASURES)
+
+
+@pytest.mark.parametrize(
+    ("config", "completion", "reference", "expected"),
+    [
+        ({}, "Paris", "Paris", 1.0),
+        ({}, " Paris\n", "Paris", 1.0),
+        ({}, "Paris", "Paris\n", 1.0),
+        ({}, "paris", "Paris", 0.0),
+        ({}, "Paris.", "Paris", 0.0),
+        ({}, "P aris", "Paris", 0.0),
+        ({}, "", "Paris", 0.0),
+        ({}, "", "", 1.0),
+        ({}, "x", "", 0.0),
+        ({}, "a\x00b", "a\x00b", 1.0),
+        ({}, "a\x00b", "ab", 0.0),
+        ({}, "\ud800", "\ud800", 1.0),
+        ({}, "\ud800", "\ud801", 0.0),
+        ({}, "b", ["a", "b"], 1.0),
+        ({}, "ab", ["a", "b"], 0.0),
+        ({"whitespace": "keep"}, "a ", "a", 0.0),
+        ({"whitespace": "collapse"}, " a \n b ", "a b", 1.0),
+        ({"whitespace": "collapse"}, "ab", "a b", 0.0),
+        ({"ignore_case": True}, "STRASSE", "straße", 1.0),
+        ({"unicode": "NFC"}, "e\u0301", "é", 1.0),
+        ({}, "e\u0301", "é", 0.0),
+        ({"unicode": "NFKC"}, "①", "1", 1.0),
+        ({"unicode": "NFC"}, "①", "1", 0.0),
+        ({"ignore_punctuation": True}, "“Paris”!", "Paris", 1.0),
+        ({"ignore_punctuation": True}, "किताब", "कताब", 0.0),
+        ({"ignore_articles": True, "whitespace": "collapse"}, "The cat", "cat", 1.0),
+        ({"ignore_articles": True}, "theatre", "atre", 0.0),
+        ({"mode": "contains"}, "It is Paris.", "Paris", 1.0),
+        ({"mode": "contains"}, "It is Par is.", "Paris", 0.0),
+        ({"mode": "contains"}, "42", "4", 1.0),
+        ({"mode": "contains", "whole_words": True}, "42", "4", 0.0),
+        ({"mode": "contains", "whole_words": True}, "42, 4", "4", 1.0),
+        ({"mode": "contains", "whole_words": True}, "4", "4", 1.0),
+        ({"mode": "contains", "whole_words": True}, "x4y 4z", "4", 0.0),
+        ({"mode": "contains", "whole_words": True}, "aaab", "aab", 0.0),
+        ({"mode": "contains"}, "<think>Paris</think>Rome", "Paris", 0.0),
+        ({"mode": "contains", "section": "whole"}, "<think>Paris</think>Rome", "Paris", 1.0),
+        ({"mode": "ratio"}, "abcd", "abxd", 0.75),
+        ({"mode": "levenshtein"}, "abcd", "abxd", 0.75),
+        ({"mode": "levenshtein"}, "abcd", ["zzzz", "abcx"], 0.75),
+        ({"mode": "token_sort"}, "b a", "a b", 1.0),
+        ({"mode": "token_f1"}, "a a b", "a b b", 2 / 3),
+        ({"mode": "token_f1"}, "a", "a b c", 0.5),
+        ({"mode": "rouge_l"}, "a x b c", "a b c d", 0.75),
+        ({"mode": "rouge_l"}, "c b a", "a b c", 1 / 3),
+        ({"mode": "ratio", "threshold": 0.75}, "abcd", "abxd", 1.0),
+        ({"mode": "ratio", "threshold": 0.76}, "abcd", "abxd", 0.0),
+    ],
+)
+async def test_scores(config: dict[str, Any], completion: str, reference: Any, expected: float) -> None:
+    verdict = await score("text", config, completion=completion, reference=reference)
+    assert verdict.score == pytest.approx(expected, abs=1e-12)
+
+
+async def test_squad_normalisation_by_configuration() -> None:
+    squad = {"ignore_case": True, "ignore_punctuation": True, "ignore_articles": True, "whitespace": "collapse"}
+    assert (await score("text", squad, completion="The  Eiffel-Tower!", reference="eiffeltower")).score == 1.0
+
+
+async def test_outcomes() -> None:
+    exact = await score("text", completion="a", reference="a")
+    assert (exact.outcome, exact.detail) == (Outcome.CORRECT, {"stage": "exact"})
+    measured = await score("text", {"mode": "ratio"}, completion="a", reference="b")
+    assert (measured.outcome, measured.score) == (Outcome.SCORED, 0.0)
+    passed = await score("text", {"mode": "ratio", "threshold": 0.5}, completion="a", reference="a")
+    assert (passed.outcome, passed.detail) == (Outcome.CORRECT, {"stage": "ratio", "similarity": 1.0})
+    unfinished = await score("text", completion="<think>a", reference="a")
+    assert (unfinished.outcome, unfinished.score) == (Outcome.UNPARSEABLE, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("config", "reference", "message"),
+    [
+        ({}, None, "reference: must be a string or a list of strings"),
+        ({}, 5, "reference: must be a string or a list of strings"),
+        ({}, {"answer": "a"}, "reference: must be a string or a list of strings"),
+        ({}, ["a", 5], "reference: must be a string or a list of strings"),
+        ({}, [], f"reference: must hold 1 to {MAX_ALLOWED} strings"),
+        ({}, ["a"] * (MAX_ALLOWED + 1), f"reference: must hold 1 to {MAX_ALLOWED} strings"),
+        ({}, "a" * (MAX_REFERENCE_CHARS + 1), f"reference: must hold at most {MAX_REFERENCE_CHARS} characters in all"),
+        ({}, ["a" * MAX_REFERENCE_CHARS, "a"], f"reference: must hold at most {MAX_REFERENCE_CHARS} characters in all"),
+        ({"mode": "contains"}, "", "reference: an allowed text is empty once normalised, and would match any completion"),
+        ({"mode": "contains"}, ["a", " "], "reference: an allowed text is empty once normalised, and would match any"),
+        ({"mode": "contains", "whitespace": "keep"}, " ", "reference: an allowed text is empty once normalised"),
+        ({"mode": "ratio"}, "", "reference: an allowed text is empty once normalised"),
+        ({"ignore_punctuation": True}, "...", "reference: an allowed text is empty once normalised"),
+        ({"ignore_articles": True}, "The", "reference: an allowed text is empty once normalised"),
+    ],
+)
+async def test_bad_references(config: dict[str, Any], reference: Any, message: str) -> None:
+    verdict = await score("text", config, completion="anything", reference=reference)
+    assert verdict.error is not None
+    assert (verdict.error.type, verdict.error.retryable) == (ErrorType.BAD_ITEM, False)
+    assert verdict.error.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("config", "message", "pointer"),
+    [
+        ({"threshold": 0.5}, "a threshold needs a measure, and exact is not one", "/threshold"),
+        ({"mode": "contains", "threshold": 0.5}, "a threshold needs a measure", "/threshold"),
+        ({"whole_words": True}, "whole_words goes with mode contains", "/whole_words"),
+        ({"mode": "ratio", "whole_words": True}, "whole_words goes with mode contains", "/whole_words"),
+    ],
+)
+def test_configurations_that_cannot_work(config: dict[str, Any], message: str, pointer: str) -> None:
+    with pytest.raises(ConfigError, match=message) as raised:
+        configured("text", config)
+    assert raised.value.pointer == pointer
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"mode": "token_set"}, "Input should be 'exact', 'contains', 'ratio'"),
+        ({"mode": "ratio", "threshold": 0}, "greater than 0"),
+        ({"mode": "ratio", "threshold": 1.5}, "less than or equal to 1"),
+        ({"mode": "ratio", "threshold": float("nan")}, "finite"),
+        ({"unicode": "NFD"}, "Input should be 'none', 'NFC' or 'NFKC'"),
+        ({"section": "thinking"}, "Input should be 'final' or 'whole'"),
+        ({"ignore_whitespace": True}, "Extra inputs are not permitted"),
+    ],
+)
+def test_configurations_that_the_schema_refuses(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        configured("text", config)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@settings(deadline=None)
+@given(a=ANY_TEXT, b=ANY_TEXT)
+def test_measures_are_symmetric_and_bounded(mode: Any, a: str, b: str) -> None:
+    measure = MEASURES[mode]
+    assert 0 <= measure(a, b) <= 1
+    assert measure(a, b) == pytest.approx(measure(b, a), abs=1e-12)
+    if a.split():
+        assert measure(a, a) == 1
+        assert measure("", a) == 0
+
+
+@pytest.mark.parametrize("mode", ["exact", "contains", *MODES])
+@given(text=st.text(min_size=1).filter(lambda text: text.strip() and "think>" not in text))
+async def test_gold_scores_one_and_empty_scores_zero(mode: str, text: str) -> None:
+    assert (await score("text", {"mode": mode}, completion=text, reference=text)).score == 1.0
+    assert (await score("text", {"mode": mode}, completion="", reference=text)).score == 0.0
+
+
+async def test_one_word_of_the_reference_is_not_enough_for_any_measure() -> None:
+    for mode in MODES:
+        verdict = await score("text", {"mode": mode}, completion="the", reference="the cat sat on the mat")
+        assert verdict.score is not None
+        assert verdict.score < 0.5
+
+
+async def test_a_completion_too_long_to_measure() -> None:
+    verdict = await score("text", {"mode": "ratio"}, completion="a" * (MAX_MEASURED_CHARS + 1), reference="a")
+    assert (verdict.outcome, verdict.score) == (Outcome.OUTPUT_EXCEEDED, 0.0)
+    verdict = await score(
+        "text", {"mode": "ratio"}, completion="x" * MAX_MEASURED_CHARS + "</think>a", reference="a"
+    )
+    assert verdict.score == 1.0
+
+
+@pytest.mark.parametrize(
+    ("config", "completion", "reference"),
+    [
+        ({}, "a" * 1_000_001, "a"),
+        ({"mode": "contains"}, "a" * 1_000_001, "a"),
+        ({"ignore_case": True}, "a" * 65_537, "a"),
+        ({"unicode": "NFC"}, "e" + "\u0301\u0323" * 600, "a"),
+        ({"unicode": "NFC"}, "a", "e" + "\u0301\u0323" * 600),
+        ({"mode": "ratio"}, "ab" * 10_000, "ba" * 10_000),
+        ({"mode": "rouge_l"}, "a b " * 5_000, ["b a " * 5_000]),
+        ({"mode": "contains", "whole_words": True}, "a" * 50_000, "a" * 1_000),
+    ],
+)
+async def test_what_may_be_slow_goes_to_a_worker(config: dict[str, Any], completion: str, reference: Any) -> None:
+    guard = InProcessGuard()
+    await score("text", config, guard, completion=completion, reference=reference)
+    assert len(guard.payloads) == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "completion", "reference"),
+    [
+        ({}, "é" * 1_000_000, "a" * 50_000),
+        ({"unicode": "NFKC", "ignore_case": True}, "a" * 65_536, "A"),
+        ({"mode": "ratio"}, "a" * 2_000, "a" * 2_000),
+        ({"mode": "ratio"}, "a" * 50_000, "a" * MAX_REFERENCE_CHARS * 10),
+    ],
+)
+async def test_what_is_fast_or_refused_does_not(config: dict[str, Any], completion: str, reference: Any) -> None:
+    await score("text", config, NoGuard(), completion=completion, reference=reference)

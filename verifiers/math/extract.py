@@ -1,0 +1,188 @@
+"""Where the answers are in a completion's final section.
+
+Boxes (`\\boxed{42}`) come first; without one, explicit claims (`The answer is 42`, `**Answer:** 42`, or a last line
+`#### 42` or `A: 42`); without one, the last line. Only the last `WINDOW` characters are looked at, and every scan is
+linear in them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+WINDOW = 131_072
+"""Characters at the end of the final section in which an answer is sought."""
+MAX_PLACES = 16
+"""Boxes, or claims, that are looked at, from the last one back."""
+MAX_BRACES = 10_000
+"""Braces and escapes scanned for the ends of boxes."""
+MAX_CLAIM = 200
+"""Characters of a claim that is taken for an answer where there are others."""
+MAX_SENTENCE = 1_000
+"""Characters of a claim or of a last line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Characters `start` to `end` (exclusive) of the text that was searched."""
+
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Every answer that the strongest form gives, or why there is none."""
+
+    answers: tuple[Span, ...] = ()
+    form: str = "none"
+    """box, claim, line, whole or none."""
+    missing: str = ""
+
+
+_BOX_EVENT = re.compile(r"\\{1,2}f?box(?:ed)?[ \t\n]{0,8}\{|\\.|[{}]", re.DOTALL)
+_BLANK = re.compile(r"(?:\\[hv]?phantom\s?\{[^{}]*\}|\\q?quad|\\[ ,;!]|[\s_?~.])*")
+_CLAIM = re.compile(
+    r"s?(?:[ \t*_]{0,4}[:=]|[ \t*_]{1,4}(?:[^\n.:=?!]{0,60}?[ \t])??(?:is|are|be|equals|IS)\b[ \t]{0,4}:?)"
+    r"[ \t*_:]{0,8}"
+)
+_LAST_LINE_MARK = re.compile(r"[ \t]{0,8}(?:#{4}|[*_]{0,2}A[*_]{0,2}:)[ \t*_]{0,8}")
+_CUT = re.compile(
+    r"(?P<maths>\$\$?|\\[()\[\]])|[.?](?=[\s*_\"')]|\Z)|!(?=[*_\"')\s]{0,4}\Z)"
+    r"|,? (?:because|since|as|which|where|when|after|given|I hope)\b|[,;] (?:so|and so|then|hence)\b"
+)
+_DISPLAY = re.compile(r"\s*(?:\$\$(?P<dollars>.*?)\$\$|\\\[(?P<brackets>.*?)\\\])", re.DOTALL)
+_CLAIMS = ("answer", "Answer", "ANSWER", "correct option", "correct choice")
+
+
+def find_answers(text: str) -> Found:
+    """The answers of a final section, by box, claim or last line."""
+    return _in_window(text, boxes_only=False)
+
+
+def find_box(text: str) -> Found:
+    """The answers in boxes only."""
+    return _in_window(text, boxes_only=True)
+
+
+def find_whole(text: str) -> Found:
+    """The whole text as the answer."""
+    span = _stripped(text, 0, len(text))
+    return Found((span,), "whole") if span.text else Found(missing="the completion is empty")
+
+
+def _in_window(text: str, *, boxes_only: bool) -> Found:
+    offset = max(0, len(text) - WINDOW)
+    window = text[offset:]
+    found = _boxes(window)
+    if not found.answers and not found.missing:
+        found = Found(missing="no box") if boxes_only else _claims(window)
+    if not offset:
+        return found
+    moved = (Span(span.text, span.start + offset, span.end + offset) for span in found.answers)
+    return Found(tuple(moved), found.form, found.missing)
+
+
+def _boxes(text: str) -> Found:
+    """The last boxes that are filled. A box that is never closed means that there is no answer at all."""
+    starts = _last_places(text, ("\\boxed", "\\fbox"))
+    if not starts:
+        return Found()
+    if text.rstrip().endswith(("\\boxed", "\\fbox")):
+        return Found(missing="the last box is cut off")
+    boxes: list[Span] = []
+    opened: list[int] = []  # where the content of each open box starts; -1 for other braces
+    nested = 0
+    for count, event in enumerate(_BOX_EVENT.finditer(text, starts[0])):
+        if count > MAX_BRACES:
+            return Found(missing="too many braces to find the end of the box")
+        match event.group():
+            case "{":
+                opened.append(-1)
+            case "}" if opened:
+                if (start := opened.pop()) >= 0:
+                    nested -= 1
+                    if not nested:
+                        boxes.append(_stripped(text, start, event.start()))
+            case sign if sign[-1] == "{" and len(sign) > 2:
+                opened.append(event.end())
+                nested += 1
+    if nested:
+        return Found(missing="the last box is cut off")
+    filled = tuple(box for box in boxes if len(box.text) > MAX_SENTENCE or not _BLANK.fullmatch(box.text))
+    return Found(filled, "box") if filled or not boxes else Found(missing="the box is empty")
+
+
+def _claims(text: str) -> Found:
+    """Answers after words such as `the answer is`, else the last line."""
+    claims: list[Span] = []
+    for place in _last_places(text, _CLAIMS):
+        subject = len("answer") if text[place] in "aA" else len("correct option")
+        if claim := _CLAIM.match(text, place + subject, place + MAX_SENTENCE):
+            claims.append(_sentence(text, claim.end()))
+    short = tuple(span for span in claims if 0 < len(span.text) <= MAX_CLAIM)
+    if short or (claims and claims[-1].text):
+        return Found(short or (claims[-1],), "claim")
+    line = _last_line(text)
+    if mark := _LAST_LINE_MARK.match(line.text):
+        said = _sentence(text, line.start + mark.end())
+        return Found((said,), "claim") if said.text else Found(missing="the last line ends before its answer")
+    if not line.text or len(line.text) > MAX_SENTENCE:
+        return Found(missing="no box, no claim, and no short last line")
+    return Found((_without_end(line),), "line")
+
+
+def _last_places(text: str, words: tuple[str, ...]) -> list[int]:
+    """Where the last `MAX_PLACES` occurrences of the words begin, in ascending order."""
+    places: list[int] = []
+    for word in words:
+        at = len(text)
+        for _ in range(MAX_PLACES):
+            at = text.rfind(word, 0, at)
+            if at < 0:
+                break
+            places.append(at)
+    return sorted(places)[-MAX_PLACES:]
+
+
+def _sentence(text: str, start: int) -> Span:
+    """The rest of the sentence from `start` on; where the line ends there, the display or line that follows."""
+    stop = min(len(text), start + MAX_SENTENCE)
+    if display := _DISPLAY.match(text, start, stop):
+        return _stripped(text, *display.span(display.lastgroup or 0))
+    end = text.find("\n", start, stop)
+    if end >= 0 and not text[start:end].strip(" \t*_:"):
+        start = end + len(text[end:stop]) - len(text[end:stop].lstrip())
+        end = text.find("\n", start, stop)
+    return _without_end(_stripped(text, start, stop if end < 0 else end))
+
+
+def _without_end(span: Span) -> Span:
+    """Up to the end of the sentence or to a reason that follows, outside maths."""
+    inside = False
+    for sign in _CUT.finditer(span.text):
+        if sign.group("maths"):
+            inside = sign.group() in ("\\(", "\\[") or (sign.group()[0] == "$" and not inside)
+        elif not inside:
+            return _stripped(span.text, 0, sign.start(), span.start)
+    return span
+
+
+def _last_line(text: str) -> Span:
+    """The last line that is not blank; the whole display where it ends one."""
+    end = len(text.rstrip())
+    start = text.rfind("\n", 0, end) + 1
+    for opener, closer in (("\\[", "\\]"), ("$$", "$$")):
+        if text.endswith(closer, 0, end):
+            opened = text.rfind(opener, max(0, end - MAX_SENTENCE), end - len(closer))
+            if 0 <= opened < start:
+                return _stripped(text, opened + len(opener), end - len(closer))
+    return _stripped(text, start, end)
+
+
+def _stripped(text: str, start: int, end: int, offset: int = 0) -> Span:
+    piece = text[start:end]
+    kept = piece.strip()
+    start += len(piece) - len(piece.lstrip())
+    return Span(kept, start + offset, start + offset + len(kept))

@@ -1,0 +1,79 @@
+"""`repetition`: how much of a completion repeats what it has said before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, Field, TypeAdapter
+
+from verifiers.base import Example, Item, KindConfig, Outcome, Verdict, register
+from verifiers.direct import DirectKind
+
+MAX_CHARS = 2_000_000
+"""Characters whose n-grams are counted; longer completions get the lowest score."""
+INLINE_UNITS = 80_000
+"""Characters times n whose n-grams are counted in a few milliseconds."""
+
+
+class RepetitionConfig(KindConfig):
+    """What is counted, and how the share of repetition becomes a score."""
+
+    n: int = Field(4, ge=1, le=20, description="Length of the n-grams.")
+    unit: Literal["words", "characters"] = Field(
+        "words", description="words: between white space; characters: for languages written without spaces."
+    )
+    scale: Literal["penalty", "bonus"] = Field(
+        "penalty", description="penalty: the score goes from 0 down to -1; bonus: from 1 down to 0."
+    )
+
+
+@register
+class Repetition(DirectKind):
+    """Score the share of n-grams that have occurred before.
+
+    The share is seq-rep-n, 1 - distinct n-grams / n-grams (Welleck et al., arXiv 1908.04319, section 6), which is 1
+    less distinct-n (Li et al., arXiv 1510.03055). A completion shorter than n repeats nothing.
+    """
+
+    kind: ClassVar[str] = "repetition"
+    revision: ClassVar[int] = 1
+    deterministic: ClassVar[bool] = True
+    cache: ClassVar[Literal["none", "memory"]] = "memory"
+    Config: ClassVar[type[BaseModel]] = RepetitionConfig
+    reference: ClassVar[TypeAdapter[Any]] = TypeAdapter(Any)
+    examples: ClassVar[Sequence[Example]] = (
+        Example(Item(completion="Every word here is a new one."), 0.0),
+        Example(Item(completion="a b c d a b c d a b c"), -0.5),
+        Example(Item(completion="哈哈哈哈哈"), 0.25, {"n": 2, "unit": "characters", "scale": "bonus"}),
+    )
+
+    def __init__(self, config: RepetitionConfig) -> None:
+        super().__init__(config)
+        self._config = config
+        self.fault_score = self._score(1.0)
+
+    def costly(self, item: Item) -> bool:
+        """See `DirectKind.costly`."""
+        return len(item.text) * self._config.n > INLINE_UNITS
+
+    def verify_one(self, item: Item) -> Verdict:
+        """See `DirectKind.verify_one`."""
+        text = item.text
+        if len(text) > MAX_CHARS:
+            detail = {"stage": "ngrams", "limit": MAX_CHARS}
+            return Verdict(Outcome.OUTPUT_EXCEEDED, self.fault_score, detail)
+        share = repeated_share(text.split() if self._config.unit == "words" else text, self._config.n)
+        return Verdict(Outcome.SCORED, self._score(share), {"stage": "ngrams", "repeated": round(share, 6)})
+
+    def _score(self, share: float) -> float:
+        return (1.0 if self._config.scale == "bonus" else 0.0) - share
+
+
+def repeated_share(units: Sequence[str], n: int) -> float:
+    """Share of the n-grams of `units` that have occurred before, from 0 to below 1; 0 where there is none."""
+    total = len(units) - n + 1
+    if total <= 0:
+        return 0.0
+    distinct = len(set(zip(*(units[i:] for i in range(n)), strict=False)))
+    return 1 - distinct / total
