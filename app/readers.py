@@ -120,7 +120,7 @@ class Source:
                 yield Row(number, items, several)
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
-        """Lines by number; one longer than `MAX_ROW` is cut to a byte more than that."""
+        """Lines by number; of one longer than `MAX_ROW` a byte more than that is left."""
         number = 0
         try:
             with self._open() as file:
@@ -132,7 +132,7 @@ class Source:
                     rest = line
                     while len(rest) > MAX_ROW and not rest.endswith(b"\n"):
                         rest = lines.readline(MAX_ROW + 1)
-                    yield number, line
+                    yield number, line.removesuffix(b"\n")
         except (OSError, EOFError, zlib.error) as error:
             after = f" after line {number}" if number else ""
             reason = getattr(error, "strerror", None) or error

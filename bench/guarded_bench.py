@@ -1,6 +1,7 @@
 """What guarding costs: calls of a trivial function through `GuardedPool` and through the standard library's pools.
 
-`python -m bench.guarded_bench`. The peers bound nothing: a payload that hangs or crashes takes their whole pool.
+`python -m bench.guarded_bench`. The peers bound nothing, and where they send chunks they answer only whole ones: a
+payload that hangs or crashes takes its chunk, or the whole pool, with it.
 """
 
 from __future__ import annotations
@@ -131,9 +132,9 @@ def main() -> None:
     contenders: dict[str, Callable[[], tuple[float, float]]] = {
         "GuardedPool": lambda: uvloop.run(_guarded_rates()),
         "ProcessPoolExecutor": lambda: _executor_rates(1),
-        "ProcessPoolExecutor, chunks of 64": lambda: _executor_rates(64),
+        "ProcessPoolExecutor by 64": lambda: _executor_rates(64),
         "multiprocessing.Pool": lambda: _multiprocessing_rates(1),
-        "multiprocessing.Pool, chunks of 64": lambda: _multiprocessing_rates(64),
+        "multiprocessing.Pool by 64": lambda: _multiprocessing_rates(64),
     }
     rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
     for _ in range(ROUNDS):

@@ -220,6 +220,8 @@ class GuardedPool:
 
     async def _work(self, slot: int, worker: Worker, call: Call, chunk: list[int]) -> tuple[Call, list[int]] | None:
         """Run one chunk. Returns what of it is to be tried again on a fresh worker, before anything else."""
+        if call.done.done() or not chunk:
+            return None
         began = time.monotonic()
 
         def answered(index: int, result: GuardResult) -> None:
@@ -233,8 +235,7 @@ class GuardedPool:
             await worker.run(call.function, [(i, call.payloads[i]) for i in chunk], call.limits, answered)
         finally:
             call.workers.discard(worker)
-        if chunk:
-            self._set_pace(call.function, worker.served - served, time.monotonic() - began)
+        self._set_pace(call.function, worker.served - served, time.monotonic() - began)
         if not worker.alive:
             self._account(call, worker)
             if call.done.done():

@@ -88,7 +88,7 @@ def _describe(error: BaseException) -> str:
     name = type(error).__name__
     try:
         text = str(error)
-    except Exception:
+    except BaseException:
         return name
     return f"{name}: {text}"[:MAX_MESSAGE] if text else name
 

@@ -170,7 +170,7 @@ class TestHumanEval:
 
 
 @pytest.mark.parametrize(
-    ("row", "format"),
+    ("row", "expected"),
     [
         (GSM8K, Format.GSM8K),
         (GSM8K_LABELLED, Format.GSM8K),
@@ -183,8 +183,8 @@ class TestHumanEval:
         ({}, Format.PLAIN),
     ],
 )
-def test_format_is_told_by_the_fields(row: dict[str, Any], format: Format) -> None:
-    assert detect(row) is format
+def test_format_is_told_by_the_fields(row: dict[str, Any], expected: Format) -> None:
+    assert detect(row) is expected
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, TypeAdapter
-from sqlalchemy import text
 
 from app import registry as module
 from app.errors import Problem
@@ -253,13 +252,11 @@ async def test_a_name_means_its_latest_version_at_once(database: Database, mine:
     assert not (await registry.resolve(mine, "cheap")).caches
 
 
-@pytest.mark.parametrize(
-    "reference",
-    ["", " ", "v", "v@", "v@0", "v@01", "v@-1", "v@x", "v@1@1", "echo@2", "echo@9999999999", "echo ", "\x00",
-     "echo\n", "echo@1\n", "\ud800", "x" * 101, "é", "echo@١", "a/b", "'; DROP TABLE verifiers --"],
-)  # fmt: skip
-async def test_what_does_not_exist_is_unknown(mine: UUID, registry: Registry, reference: str) -> None:
-    await unknown(registry, mine, reference)
+async def test_what_does_not_exist_is_unknown(mine: UUID, registry: Registry) -> None:
+    no_names = ["", " ", "v@", "v@0", "v@01", "v@-1", "v@x", "v@1@1", "echo ", "\x00", "echo\n", "echo@1\n", "\ud800"]
+    no_names += ["x" * 101, "é", "echo@١", "a/b", "'; DROP TABLE verifiers --", "echo@9999999999"]
+    for reference in [*no_names, "v", "v@1", "echo@2", "echo@999999999"]:
+        await unknown(registry, mine, reference)
 
 
 async def test_that_something_does_not_exist_is_not_remembered(
@@ -296,9 +293,8 @@ async def test_a_projects_own_verifier_comes_before_a_builtin(
     assert (await registry.resolve(mine, "echo")).version_id == own
     assert (await registry.resolve(mine, "echo@1")).version_id == own
     assert (await registry.resolve(theirs, "echo")).version_id != own
-    async with database.begin() as connection:
-        found = await store.latest(connection, [(mine, "echo"), (theirs, "echo"), (theirs, "v"), (mine, "uncached")])
-    assert found[mine, "echo"] == (own, 1)
+    found = await store.latest(database, [(mine, "echo"), (theirs, "echo"), (theirs, "v"), (mine, "uncached")])
+    assert found[mine, "echo"] == own
     assert set(found) == {(mine, "echo"), (theirs, "echo"), (mine, "uncached")}
 
 
@@ -390,11 +386,11 @@ async def test_lookups_that_come_together_share_one_query(
     asked: list[int] = []
     latest = store.latest
 
-    async def counted(connection: Any, names: Any) -> Any:
+    async def counted(database: Database, names: Any) -> Any:
         asked.append(len(names))
-        return await latest(connection, names)
+        return await latest(database, names)
 
-    monkeypatch.setattr(module.store, "latest", counted)
+    monkeypatch.setattr(store, "latest", counted)
     found = await asyncio.gather(
         *(registry.resolve(mine, "v") for _ in range(50)),
         *(registry.resolve(mine, "echo") for _ in range(50)),
@@ -414,13 +410,13 @@ async def test_a_lookup_answers_nobody_who_asked_after_it_began(
     read, go_on = asyncio.Event(), asyncio.Event()
     latest = store.latest
 
-    async def slow(connection: Any, names: Any) -> Any:
-        found = await latest(connection, names)
+    async def slow(database: Database, names: Any) -> Any:
+        found = await latest(database, names)
         read.set()
         await go_on.wait()
         return found
 
-    monkeypatch.setattr(module.store, "latest", slow)
+    monkeypatch.setattr(store, "latest", slow)
     early = asyncio.create_task(registry.resolve(mine, "v"))
     await read.wait()
     await register(database, mine, "v", score=2)
@@ -471,6 +467,5 @@ async def test_compiled_verifiers_are_kept_and_bounded(
 
 
 async def test_names_are_no_sql(database: Database, mine: UUID) -> None:
-    async with database.begin() as connection:
-        assert await store.latest(connection, [(mine, "echo' OR 1=1 --"), (mine, "")]) == {}
-        assert (await connection.execute(text("SELECT count(*) FROM verifiers"))).scalar_one() == 2
+    assert await store.latest(database, [(mine, "echo' OR 1=1 --"), (mine, "")]) == {}
+    assert await fetch(database, "SELECT count(*) FROM verifiers") == [(2,)]

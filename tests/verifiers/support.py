@@ -87,9 +87,7 @@ async def score_all(verifier: Verifier, items: Sequence[Item], guard: Guard | No
     return await verifier.verify(items, Context(time.monotonic() + 60, guard or InProcessGuard()))
 
 
-async def score(
-    kind: str, config: dict[str, Any] | None = None, guard: Guard | None = None, **item: Any
-) -> Verdict:
+async def score(kind: str, config: dict[str, Any] | None = None, guard: Guard | None = None, **item: Any) -> Verdict:
     """The verdict on one item, given by its fields."""
     [verdict] = await score_all(configured(kind, config), [Item(**item)], guard)
     return verdict

@@ -116,13 +116,13 @@ def test_parse_reference_names_the_field_and_not_the_value() -> None:
     class Reference(BaseModel):
         answer: Annotated[str, Field(max_length=3)]
 
-    with pytest.raises(BadItemError, match="^reference/answer: ") as raised:
+    with pytest.raises(BadItemError, match=r"^reference/answer: ") as raised:
         parse_reference(TypeAdapter(Reference), {"answer": "secret"})
     assert "secret" not in str(raised.value)
 
 
 def test_parse_reference_reports_a_union_as_one_place() -> None:
-    with pytest.raises(BadItemError, match="^reference: Input should be a valid string, or a valid list$"):
+    with pytest.raises(BadItemError, match=r"^reference: Input should be a valid string, or a valid list$"):
         parse_reference(TypeAdapter(str | list[str]), 5)
 
 

@@ -55,7 +55,13 @@ async def test_cheap_items_stay_and_costly_ones_go_in_order() -> None:
 
 async def test_a_payload_is_plain_json_and_holds_no_more_than_is_read() -> None:
     guard = InProcessGuard()
-    item: dict[str, Any] = {"completion": LONG, "reference": "x", "prompt": "p", "metadata": {"secret": 1}, "group": "g"}
+    item: dict[str, Any] = {
+        "completion": LONG,
+        "reference": "x",
+        "prompt": "p",
+        "metadata": {"secret": 1},
+        "group": "g",
+    }
     await score("text", guard=guard, **item)
     [payload] = guard.payloads
     assert json.loads(json.dumps(payload)) == payload

@@ -83,7 +83,9 @@ async def test_outcomes_and_components() -> None:
     )
 
 
-@given(completion=ANY_TEXT | st.text(st.sampled_from("<>/ab "), max_size=30), config=st.sampled_from([{}, SHARE, STRICT]))
+@given(
+    completion=ANY_TEXT | st.text(st.sampled_from("<>/ab "), max_size=30), config=st.sampled_from([{}, SHARE, STRICT])
+)
 async def test_the_components_are_always_the_same_and_agree_with_the_score(
     completion: str, config: dict[str, Any]
 ) -> None:
@@ -135,6 +137,6 @@ def test_configurations_that_the_schema_refuses(config: dict[str, Any], message:
 
 async def test_a_long_completion_goes_to_a_worker() -> None:
     guard = InProcessGuard()
-    verdict = await score("format", guard=guard, completion="<think>" + "a" * 300_000 + "</think><answer>1</answer>")
+    verdict = await score("format", guard=guard, completion="<think>" + "a" * 600_000 + "</think><answer>1</answer>")
     assert verdict.score == 1.0
     assert len(guard.payloads) == 1

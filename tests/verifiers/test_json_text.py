@@ -120,7 +120,15 @@ def test_fences(text: str, value: Any) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["1", "```json\n1", "```python\n1\n```", "    ```json\n1\n    ```", "```json 1```", "````json\n1\n```", "```json\n1\n~~~"],
+    [
+        "1",
+        "```json\n1",
+        "```python\n1\n```",
+        "    ```json\n1\n    ```",
+        "```json 1```",
+        "````json\n1\n```",
+        "```json\n1\n~~~",
+    ],
 )
 def test_without_a_closed_fence(text: str) -> None:
     with pytest.raises(NotJSONError, match="no closed code fence"):

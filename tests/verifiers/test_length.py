@@ -17,7 +17,15 @@ LIMITS = st.integers(0, 1_000)
 
 @pytest.mark.parametrize(
     ("tokens", "expected"),
-    [(0, 0.0), (16_384, 0.0), (17_408, -0.25), (18_432, -0.5), (20_479, -4095 / 4096), (20_480, -1.0), (50_000, -1.0)],
+    [
+        (0, 0.0),
+        (16_384, 0.0),
+        (17_408, -0.25),
+        (18_432, -0.5),
+        (20_479, -4095 / 4096),
+        (20_480, -1.0),
+        (50_000, -1.0),
+    ],
 )
 async def test_the_overlong_ramp_of_dapo(tokens: int, expected: float) -> None:
     """Equation 13 with L_max 20,480 and L_cache 4,096."""
@@ -70,8 +78,7 @@ async def test_the_penalty_grows_away_from_the_range(
     config = {"unit": "tokens", "min": low, "min_ramp": low_ramp, "max": last + high_ramp, "max_ramp": high_ramp}
     shorter, longer = sorted(lengths)
     lower, upper = [
-        (await score("length", config, completion="", tokens=tokens)).score or 0.0
-        for tokens in (shorter, longer)
+        (await score("length", config, completion="", tokens=tokens)).score or 0.0 for tokens in (shorter, longer)
     ]
     assert -1 <= lower <= 0
     assert (lower == 0) == (first <= shorter <= last)

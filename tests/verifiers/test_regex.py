@@ -91,7 +91,10 @@ async def test_a_search_that_does_not_end(monkeypatch: pytest.MonkeyPatch, negat
         (r"(?=a)[b-a]", "reference: the pattern is not valid: bad character range at position 9"),
         (r"(?<=a)\p{Nope}", "reference: the pattern is not valid: unknown property"),
         ("(?x)a # b", "reference: the pattern uses a flag of regex, x (verbose) or V1, that is not supported"),
-        ("(?V1)" + "[" * 200, "reference: the pattern uses a flag of regex, x (verbose) or V1, that is not supported"),
+        (
+            "(?V1)" + "[" * 200,
+            "reference: the pattern uses a flag of regex, x (verbose) or V1, that is not supported",
+        ),
         ("a" * (MAX_CHARS + 1), f"reference: the pattern has {MAX_CHARS + 1} characters, {MAX_CHARS} are allowed"),
         ("(?=a)" + "a" * MAX_BACKTRACKING_CHARS, "reference: the pattern is too large for backtracking"),
         ("(?=a)(?:(?:a{1000}){1000}){1000}", "reference: the pattern is too large for backtracking"),

@@ -104,7 +104,7 @@ class _Attempt:
                 return self._verdict(Outcome.REJECTED, "cost_guard", reading.costly)
         if self.gold.value is None:
             raise BadItemError(f"reference: {self.gold.reading.costly}; only the same text would be equal to it")
-        return self._compare(known)
+        return self._compare(self.gold.value, known)
 
     def _at_a_glance(self) -> Verdict | None:
         """The verdict where both are the same text, decimal numbers or choices."""
@@ -142,10 +142,8 @@ class _Attempt:
             self.gold.letter is not None and choice(self.spans[index].text) == self.gold.letter
         )
 
-    def _compare(self, known: dict[Question, bool]) -> Verdict | list[Question]:
+    def _compare(self, gold: Value, known: dict[Question, bool]) -> Verdict | list[Question]:
         comparison = Comparison(self.policy, known)
-        gold = self.gold.value
-        assert gold is not None  # noqa: S101
         results: list[bool | None] = []
         for index, value in enumerate(self.values):
             shaped = as_declared(value, self.gold.type)
@@ -211,7 +209,7 @@ class Math:
         self._find = {"final": find_answers, "boxed": find_box, "whole": find_whole}[config.answer]
         self._last_only = config.several == "last"
         self._policy = Policy(
-            Fraction(config.tolerance), config.percent == "value", match_units=config.units == "match"
+            Fraction(str(config.tolerance)), config.percent == "value", match_units=config.units == "match"
         )
 
     async def verify(self, items: Sequence[Item], ctx: Context) -> list[Verdict]:

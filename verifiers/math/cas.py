@@ -22,8 +22,8 @@ import sympy
 from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
 from latex2sympy2_extended.math_normalization import NormalizationConfig
 
-from verifiers.math.cost import height
-from verifiers.math.expression import Tree, parse, symbols
+from verifiers.math.cost import MAX_EXACT, exact, height
+from verifiers.math.expression import MAX_DEPTH, Tree, parse, symbols
 from verifiers.math.tokens import tokenize
 
 SAMPLES = 6
@@ -141,7 +141,7 @@ def _digits(gold: str, answer: str) -> int:
 
 @lru_cache(maxsize=512)
 def _tree(source: str) -> Tree:
-    return parse(tokenize(source))
+    return parse(tokenize(source), MAX_DEPTH + 8)  # brackets and factors were put around what was read
 
 
 @lru_cache(maxsize=2048)
@@ -172,6 +172,9 @@ def _evaluate(tree: Tree, sample: int) -> Any:
         case "quotient":
             return values[0] / values[1]
         case "power":
+            exponent = exact(tree[2]) if height(tree[2]) <= MAX_EXACT else None
+            if exponent is not None and exponent.denominator > 1:
+                return _real_root(values[0], exponent.denominator) ** exponent.numerator
             return _power(*values)
         case _:
             return _call(tree[1], values)
@@ -232,6 +235,7 @@ def _call(name: str, values: list[Any]) -> Any:
 
 
 def _real_root(x: Any, degree: int) -> Any:
+    """The principal root, but the real one of odd degree for negative numbers, as `\\sqrt[3]{-8} = -2`."""
     if _mp.im(x) == 0 and _mp.re(x) < 0 and degree % 2:
         return -_mp.root(-_mp.re(x), degree)
     return _mp.root(x, degree)

@@ -35,7 +35,8 @@ class Policy:
     match_units: bool = True
 
 
-Verdict3 = bool | None
+Truth = bool | None
+"""True, False, or None as long as that is open."""
 
 
 @dataclass(slots=True)
@@ -51,7 +52,7 @@ class Comparison:
     note: str = ""
     """Why an answer was refused, where that is not a plain difference."""
 
-    def equal(self, gold: Value, answer: Value) -> Verdict3:
+    def equal(self, gold: Value, answer: Value) -> Truth:
         """Whether they are equal; None as long as that hangs on open questions."""
         match gold, answer:
             case Scalar(), Scalar():
@@ -84,7 +85,7 @@ class Comparison:
             self.note = "a list of guesses"
         return False
 
-    def ask(self, relation: str, gold: str, answer: str) -> Verdict3:
+    def ask(self, relation: str, gold: str, answer: str) -> Truth:
         """What is known about a `Question`; one that is not yet answered becomes open."""
         question = Question(relation, gold, answer)
         result = self.known.get(question)
@@ -92,7 +93,7 @@ class Comparison:
             self.open.append(question)
         return result
 
-    def _scalars(self, gold: Scalar, answer: Scalar) -> Verdict3:
+    def _scalars(self, gold: Scalar, answer: Scalar) -> Truth:
         units = {gold.unit, answer.unit} - {None}
         if self.policy.match_units and len(units) > 1 and units != {"degree", "rad"}:
             self.note = "different units"
@@ -119,7 +120,7 @@ class Comparison:
             return scalar.exact and scalar.exact / 100, f"({scalar.source})/100"
         return scalar.exact, scalar.source
 
-    def _groups(self, gold: Group, answer: Group) -> Verdict3:
+    def _groups(self, gold: Group, answer: Group) -> Truth:
         if gold.opener == answer.opener == "\\{":
             held = _all(_any(self.equal(g, a) for a in answer.items) for g in gold.items)
             return _all((held, _all(_any(self.equal(g, a) for g in gold.items) for a in answer.items)))
@@ -136,12 +137,12 @@ class Comparison:
             return False
         return self._in_order(gold.items, answer.items)
 
-    def _in_order(self, gold: Sequence[Value], answer: Sequence[Value]) -> Verdict3:
+    def _in_order(self, gold: Sequence[Value], answer: Sequence[Value]) -> Truth:
         if len(gold) != len(answer):
             return False
         return _all(self.equal(g, a) for g, a in zip(gold, answer, strict=True))
 
-    def _matching(self, gold: Sequence[Value], answer: Sequence[Value]) -> Verdict3:
+    def _matching(self, gold: Sequence[Value], answer: Sequence[Value]) -> Truth:
         """Whether the items are the same in some order, each as often."""
         if len(gold) != len(answer):
             return False
@@ -158,7 +159,7 @@ class Comparison:
             free.remove(found)
         return True
 
-    def _vector(self, matrix: Matrix, group: Group, equal: Callable[[Value, Value], Verdict3]) -> Verdict3:
+    def _vector(self, matrix: Matrix, group: Group, equal: Callable[[Value, Value], Truth]) -> Truth:
         """A column or row against a tuple; a matrix against a list of lists."""
         if group.opener not in ("(", "langle", "["):
             return False
@@ -174,14 +175,14 @@ class Comparison:
             for entry, item in zip(entries, row, strict=True)
         )
 
-    def _claimed(self, gold: Value, answer: Chain) -> Verdict3:
+    def _claimed(self, gold: Value, answer: Chain) -> Truth:
         """An answer such as `x = 5` or `2 + 3 = 5` for 5: every member but a name must be equal to it."""
         if not all(relation in ("=", "in") for relation in answer.relations):
             return False
         members = answer.members[1:] if names_quantity(answer.members[0], gold) else answer.members
         return _all(self.equal(gold, member) for member in members)
 
-    def _chains(self, gold: Chain, answer: Chain) -> Verdict3:
+    def _chains(self, gold: Chain, answer: Chain) -> Truth:
         if is_labelled(gold) and is_labelled(answer) and gold.members[0] == answer.members[0]:
             return _all(self.equal(gold.members[-1], member) for member in answer.members[1:])
         first, second = _as_difference(gold), _as_difference(answer)
@@ -264,7 +265,7 @@ def _shape(group: Group) -> str:
     return "()" if group.opener == "langle" else group.opener + group.closer
 
 
-def _all(values: Iterable[Verdict3]) -> Verdict3:
+def _all(values: Iterable[Truth]) -> Truth:
     """Kleene's conjunction. Every value is asked for unless one is False."""
     known = True
     for value in values:
@@ -274,7 +275,7 @@ def _all(values: Iterable[Verdict3]) -> Verdict3:
     return True if known else None
 
 
-def _any(values: Iterable[Verdict3]) -> Verdict3:
+def _any(values: Iterable[Truth]) -> Truth:
     known = True
     for value in values:
         if value is True:

@@ -19,6 +19,8 @@ _TOWER = re.compile(r"\^(?:\{[^{}^]*[0-9][^{}^]*|[0-9]+)\^")
 
 MAX_HEIGHT = 8192.0
 """Bits; about 2,500 decimal digits."""
+MAX_SCALAR = 4000.0
+"""Bits of one scalar of an answer: two of them in an equation stay below `MAX_HEIGHT`."""
 MAX_EXPONENT_BITS = 64
 """Largest height of an irrational exponent."""
 USUAL_EXPONENT = 512.0
@@ -74,16 +76,12 @@ def _height(tree: Tree) -> float:
         case ("symbol" | "constant", _):
             return 2.0
         case ("power", base, exponent):
-            return _height_of_power(height(base), exponent)
+            return height(base) * max(1.0, _magnitude(exponent))
         case ("call", name, *parts):
             return _height_of_call(name, parts)
         case (_, *parts):
             return sum(height(part) for part in parts) + len(parts)
     raise AssertionError(tree[0])
-
-
-def _height_of_power(base: float, exponent: Tree) -> float:
-    return base * max(1.0, _magnitude(exponent))
 
 
 def _height_of_call(name: str, parts: list[Tree]) -> float:
@@ -135,8 +133,6 @@ def _arithmetic(kind: str, values: list[Fraction]) -> Fraction | None:
         case "power", [base, exponent]:
             if exponent.denominator == 1:
                 return base**exponent.numerator
-            if base < 0:
-                return None  # the principal value is complex
             root = _root(base, exponent.denominator)
             return None if root is None else root**exponent.numerator
     return None
@@ -179,7 +175,7 @@ def _function(name: str, values: list[Fraction]) -> Fraction | None:
 
 
 def _root(value: Fraction, degree: int) -> Fraction | None:
-    """The real root where it is rational, else None."""
+    """The real root where it is rational, else None; negative numbers have real roots of odd degree."""
     if value < 0:
         if degree % 2 == 0:
             return None

@@ -49,9 +49,9 @@ WORDS = UNARY | VARIADIC | frozenset(SAME_FUNCTION) | {"pi", "infinity", "inf", 
 MINUS_ONE: Tree = ("number", Fraction(-1))
 
 
-def parse(tokens: Sequence[Token]) -> Tree:
+def parse(tokens: Sequence[Token], max_depth: int = MAX_DEPTH) -> Tree:
     """The tree of a whole expression. Raises `UnreadableError` or `CostlyError`."""
-    parser = _Parser(_spelled_out(tokens))
+    parser = _Parser(_spelled_out(tokens), max_depth)
     tree = parser.sum()
     if parser.peek().kind != "end":
         raise UnreadableError(f"{parser.peek().text!r} was not expected")
@@ -88,8 +88,9 @@ def _spelled_out(tokens: Sequence[Token]) -> list[Token]:
 
 
 class _Parser:
-    def __init__(self, tokens: list[Token]) -> None:
+    def __init__(self, tokens: list[Token], max_depth: int) -> None:
         self.tokens = tokens
+        self.max_depth = max_depth
         self.at = 0
         self.depth = 0
         self.bars = 0
@@ -116,7 +117,7 @@ class _Parser:
 
     def deeper(self) -> None:
         self.depth += 1
-        if self.depth > MAX_DEPTH:
+        if self.depth > self.max_depth:
             raise CostlyError("the expression is nested too deep")
 
     def sum(self) -> Tree:

@@ -48,13 +48,16 @@ class Reference(BaseModel):
 REFERENCE: TypeAdapter[Any] = TypeAdapter(_Answer | Reference)
 _DECLARED: TypeAdapter[Reference] = TypeAdapter(Reference)
 
-Literal_ = tuple[bool, str, int]
+Digits = tuple[bool, str, int]
+"""A decimal number: whether negative, its significant digits, and the power of ten that they are multiplied by."""
 _LITERAL = re.compile(
     r"([+-]?)(?:([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.([0-9]*))?|\.([0-9]+))(?:[eE]([+-]?[0-9]{1,6}))?"
 )
 _CHOICE = re.compile(r"\(?([A-Za-z])\)?")
+_CAPITAL_CHOICE = re.compile(r"\(?[A-J]\)?")
 _CHOICE_AND_MORE = re.compile(r"(?:\(([A-Za-z])\)|([A-Za-z])[).:])\s*(\S.*)", re.DOTALL)
-_OTHER_CHOICE = re.compile(r"\b[A-J]\b")
+_OTHER_CHOICE = re.compile(r"\b[A-J]\b|\([a-j]\)")
+_CHOICE_CHARS = 200
 _CHOICE_WORDS = re.compile(r"\\(?:text|mathrm|mathbf|textbf|textit|mbox)\s*\{([^{}]*)\}|[*$_`]|\\[()\[\]]|\\[ ,;!]")
 _LIST_TYPES = ("tuple", "set", "multiset")
 
@@ -68,7 +71,7 @@ class Gold:
     reading: Reading
     value: Value | None
     """What it says, in the form that its type asks for. None where reading it would cost too much."""
-    literal: Literal_ | None
+    literal: Digits | None
     letter: str | None
     """The choice, in upper case, if it is one."""
 
@@ -93,8 +96,8 @@ def gold_of(reference: Any) -> Gold:
     return _cached(text, declared) if len(text) <= _CACHED_CHARS else _gold(text, declared)
 
 
-def literal(text: str) -> Literal_ | None:
-    """Sign, digits and power of ten of a decimal number as written, unique for each value; None for anything else."""
+def literal(text: str) -> Digits | None:
+    """The parts of a decimal number as written, the same for all spellings of a value; None for anything else."""
     match = _LITERAL.fullmatch(text)
     if match is None:
         return None
@@ -110,7 +113,9 @@ def literal(text: str) -> Literal_ | None:
 
 def choice(text: str) -> str | None:
     """The letter of a choice such as `C`, `(c)`, `\\text{(C)}` or `C. 15`; None where it is not one choice."""
-    plain = _CHOICE_WORDS.sub(lambda m: m.group(1) or "", text[:200]).strip().rstrip(".")
+    if len(text) > _CHOICE_CHARS:
+        return None
+    plain = _bare(text)
     for word in ("option", "choice"):
         if plain[: len(word)].lower() == word:
             plain = plain[len(word) :].strip()
@@ -120,6 +125,11 @@ def choice(text: str) -> str | None:
     if match is None or _OTHER_CHOICE.search(match.group(3)):
         return None
     return (match.group(1) or match.group(2)).upper()
+
+
+def _bare(text: str) -> str:
+    """Without fonts, emphasis and the delimiters of maths."""
+    return _CHOICE_WORDS.sub(lambda m: m.group(1) or "", text).strip().rstrip(".")
 
 
 def as_declared(value: Value | None, declared: AnswerType) -> Value | None:
@@ -183,13 +193,11 @@ def _gold(text: str, declared: AnswerType) -> Gold:
     if declared == "choice":
         if letter is None:
             raise BadItemError("reference: a choice is one letter")
-        return Gold(text, declared, reading, reading.value, None, letter)
+        return Gold(text, declared, reading, Text(letter), None, letter)
     value = as_declared(reading.value, declared)
     if reading.value is not None and (value is None or not _fits(value, declared)):
         raise BadItemError(f"reference: its answer is not of the type {declared!r}")
-    if not (_CHOICE.fullmatch(_CHOICE_WORDS.sub(lambda m: m.group(1) or "", text)) and letter in tuple("ABCDEFGHIJ")):
-        letter = None
-    if letter is not None and (declared != "auto" or letter not in text):
+    if declared != "auto" or not _CAPITAL_CHOICE.fullmatch(_bare(text)):
         letter = None
     number = None if declared in _LIST_TYPES and "," in text else literal(text)
     return Gold(text, declared, reading, value, number, letter)

@@ -1,6 +1,6 @@
 """What a written answer says: a scalar, a list, an interval, a matrix, an equation or plain words.
 
-`read` never raises and takes time linear in a text of at most `MAX_CHARS`; longer ones keep their normal form only.
+`read` never raises, and takes milliseconds at most: the structure of longer texts than `MAX_CHARS` is not read.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import TypeAlias
 
-from verifiers.math.cost import MAX_EXACT, check_written, exact, height
+from verifiers.math.cost import MAX_EXACT, MAX_SCALAR, check_written, exact, height
 from verifiers.math.expression import WORDS, CostlyError, Tree, UnreadableError, parse, symbols
 from verifiers.math.tokens import Token, normal_form, tokenize, words
 from verifiers.math.units import canonical_unit, is_unit, qualifies, scale_of
@@ -94,14 +95,12 @@ Value: TypeAlias = Scalar | Text | Group | Union | Matrix | Chain
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A text with its normal form and what it says. `value` is None where that would cost too much to find out."""
+    """The normal form of a text, and what it says; `value` is None where that would cost too much to find out."""
 
-    text: str
     normal: str
     value: Value | None
     costly: str = ""
-    unevaluated: bool = False
-    """Whether it holds an integral, sum, product or limit."""
+    """Why reading it would cost too much."""
 
 
 UNEVALUATED = words("int iint iiint oint sum prod lim limsup liminf")
@@ -114,7 +113,7 @@ _RELATIONS = frozenset(("=", "<", ">", "le", "ge", "ne", "approx", "in"))
 _FLIPPED = {"<": ">", "le": "ge", ">": "<", "ge": "le"}
 _ARTICLES = frozenset(("a", "an", "the"))
 _SEGMENT = re.compile(r"\$\$?([^$]+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
-_CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}")
+_CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}(?![0-9])")
 _PUNCTUATION = frozenset("$%-,.;:'\"/()*!?")
 _INFINITY = Token("cmd", "infty", False)
 _MINUS = Token("op", "-", False)
@@ -123,17 +122,16 @@ _MINUS = Token("op", "-", False)
 def read(text: str, *, grouping: bool = True) -> Reading:
     """What an answer says. With `grouping`, `1,234` outside brackets is one number."""
     if len(text) > MAX_CHARS:
-        return Reading(text, text.strip(), None, f"an answer of more than {MAX_CHARS} characters")
+        return Reading(text.strip(), None, f"an answer of more than {MAX_CHARS} characters")
     tokens = tokenize(text, grouping=grouping)
     normal = normal_form(tokens)
-    unevaluated = any(t.kind == "cmd" and t.text in UNEVALUATED for t in tokens)
     try:
-        _check_nesting(tokens)
-        return Reading(text, normal, _value(tokens), unevaluated=unevaluated)
+        _check_size(tokens)
+        return Reading(normal, _value(tokens))
     except CostlyError as error:
-        return Reading(text, normal, None, str(error), unevaluated)
+        return Reading(normal, None, str(error))
     except UnreadableError:
-        return Reading(text, normal, _as_text(tokens), unevaluated=unevaluated)
+        return Reading(normal, _as_text(tokens))
 
 
 def read_among_words(text: str) -> Value | None:
@@ -148,6 +146,9 @@ def read_among_words(text: str) -> Value | None:
     if len(numbers) != 1 or any(t.kind not in ("word", "text") for t in around) or qualifies(said):
         return None
     start = numbers[0]
+    glued = tokens[start - 1 : start + 2]  # `ab2` and `2ab` are not the number 2
+    if any(t.kind == "word" for t in glued) and not (start == 0 or tokens[start].gap):
+        return None
     while start and tokens[start - 1].text in ("-", "$"):
         start -= 1
     end = numbers[0] + 1
@@ -159,7 +160,9 @@ def read_among_words(text: str) -> Value | None:
         return None
 
 
-def _check_nesting(tokens: Sequence[Token]) -> None:
+def _check_size(tokens: Sequence[Token]) -> None:
+    if len(tokens) > MAX_CHARS:  # one character of Unicode can stand for a whole fraction
+        raise CostlyError("an answer of too many parts")
     for openers, closers, limit in ((_OPENERS, _CLOSERS, MAX_NESTING), (_LISTS, _LIST_ENDS, MAX_LISTS)):
         depth = 0
         for token in tokens:
@@ -212,7 +215,7 @@ def _scalar(tokens: Sequence[Token]) -> Scalar | Text:
     normal = normal_form(tokens)
     core, percent, unit, scale = _without_unit(tokens)
     if _in_base(core):
-        return Text(normal)
+        return Text(normal)  # its index must not get lost
     if any(_begins_prose(core, at) for at in range(len(core))):
         raise UnreadableError("prose")
     source = normal_form(core)
@@ -230,7 +233,10 @@ def _scalar(tokens: Sequence[Token]) -> Scalar | Text:
         tree = ("product", ("number", Fraction(scale)), tree)
         source = f"{scale}({source})"
     try:
-        value = exact(tree) if height(tree) <= MAX_EXACT else None
+        bits = height(tree)
+        if bits > MAX_SCALAR:
+            raise CostlyError("evaluating the expression would take too long")
+        value = exact(tree) if bits <= MAX_EXACT else None
     except ZeroDivisionError:
         raise UnreadableError("division by zero") from None
     return Scalar(normal, source, tree, value, unit, percent)
@@ -282,10 +288,12 @@ def _start_of_words(tokens: Sequence[Token]) -> int:
         slash = token.text == "/" and 1 < at < len(tokens) and tokens[at - 2].kind in ("text", "word")
         if power := _unit_power(tokens, at):
             at -= power
-        elif _is_word(token) or slash:
+        elif slash or _is_word(token) or (at == len(tokens) and is_unit(token.text)):  # `5 min` and `5 sec` end so
             at -= 1
         else:
             break
+    if any(t.kind == "word" and len(t.text) == 1 and t.text not in ("a", "A") for t in tokens[at + 1 :]):
+        return len(tokens)  # a symbol among them: no words
     while at < len(tokens) and tokens[at].kind != "text" and not _begins_words(tokens, at):
         at += 1
     return at
@@ -327,9 +335,8 @@ def _unit_power(tokens: Sequence[Token], at: int) -> int:
 
 
 def _in_base(tokens: Sequence[Token]) -> bool:
-    """Whether it is a numeral with a base: `52_8`, `1101_{2}`."""
-    index = [t for t in tokens[2:] if t.text not in ("{", "}")]
-    return len(tokens) > 2 and tokens[0].kind == "num" and tokens[1].text == "_" and len(index) == 1
+    """Whether a numeral with a base is in it: `52_8`, `(1101)_{2}`."""
+    return any(t.text == "_" and (before.kind == "num" or before.text == ")") for before, t in pairwise(tokens))
 
 
 def _as_text(tokens: Sequence[Token]) -> Text:

@@ -28,7 +28,7 @@ _SCALES = {
 }
 _POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "squared": 2, "cubed": 3}
 _QUALIFIERS = words(
-    "not no or nor and than least most between over under below above except either neither about approximately "
+    "not no or nor and than least most between over under below above except either neither "
     "plus minus times divided if unless maybe probably half twice undefined impossible from to more less fewer up"
 )
 """Words beside a number that make it something else than that number."""

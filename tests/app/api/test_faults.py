@@ -107,16 +107,17 @@ def test_while_postgresql_is_away_the_answer_is_a_503(make_service: Callable[...
     assert project.score("text", *ITEMS)["summary"]["scored"] == 16
 
 
-CONSTRAINTS = {
-    "verdict": f"ALTER TABLE scores ADD CONSTRAINT canary CHECK (position('{CANARY}'::bytea IN verdict) = 0) NOT VALID",
-    "id": f"ALTER TABLE scores ADD CONSTRAINT canary CHECK (position('{CANARY}'::bytea IN item_id) = 0) NOT VALID",
-    "item": f"ALTER TABLE completions ADD CONSTRAINT canary CHECK (position('{CANARY}'::bytea IN item) = 0) NOT VALID",
+CHECK = "ALTER TABLE {} ADD CONSTRAINT canary CHECK (position('" + CANARY + "'::bytea IN {}) = 0) NOT VALID"
+REFUSALS = {
+    "verdict": CHECK.format("scores", "verdict"),
+    "id": CHECK.format("scores", "item_id"),
+    "item": CHECK.format("completions", "item"),
     "trigger": (
         "CREATE FUNCTION canary() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
         f"IF position('{CANARY}'::bytea IN NEW.item) > 0 THEN RAISE EXCEPTION 'refused'; END IF; RETURN NEW; END $$; "
         "CREATE TRIGGER canary BEFORE INSERT ON completions FOR EACH ROW EXECUTE FUNCTION canary()"
     ),
-}  # fmt: skip
+}
 UNDO = (
     "ALTER TABLE scores DROP CONSTRAINT IF EXISTS canary; ALTER TABLE completions DROP CONSTRAINT IF EXISTS canary; "
     "DROP FUNCTION IF EXISTS canary() CASCADE"
@@ -127,14 +128,14 @@ UNDO = (
 async def refusing(service: Service, where: str) -> AsyncIterator[None]:
     """The database refuses rows that hold the canary there."""
     async with database_of(service) as connection:
-        await connection.execute(CONSTRAINTS[where])
+        await connection.execute(REFUSALS[where])
         try:
             yield
         finally:
             await connection.execute(UNDO)
 
 
-@pytest.mark.parametrize("where", list(CONSTRAINTS))
+@pytest.mark.parametrize("where", list(REFUSALS))
 async def test_a_row_that_the_database_refuses_takes_no_other_with_it(project: Project, where: str) -> None:
     # each verdict quotes the completion's JSON, so that the canary is in all four places
     good = [{"id": str(n), "completion": '"x"' if n % 2 else "1", "reference": {"type": "integer"}} for n in range(6)]
@@ -212,7 +213,8 @@ def test_more_bytes_than_the_service_will_hold_are_put_off(make_service: Callabl
 
     # bodies still on their way take memory, too
     connections = [socket.create_connection(("127.0.0.1", service.port), timeout=20) for _ in range(4)]
-    head = f"POST /score HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {project.key}\r\nContent-Length: {31 * 2**20}\r\n\r\n"
+    head = f"POST /score HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {project.key}\r\n"
+    head += f"Content-Length: {31 * 2**20}\r\n\r\n"
     try:
         for connection in connections:
             connection.sendall(head.encode() + b" " * (30 * 2**20))

@@ -185,7 +185,7 @@ def test_a_refused_request_does_not_use_up_the_key(project: Project) -> None:
     ok(keyed(project, "/score", body("x"), "key"))
 
 
-@pytest.mark.parametrize("key", ["", " ", "a b", "a\tb", "x" * 256, "\x01", "\x7f", "\xe9", '"a b"'], ids=repr)
+@pytest.mark.parametrize("key", ["", " ", "a b", "a\tb", "x" * 256, "\xe9", '"a b"'], ids=repr)
 @pytest.mark.parametrize("path", ["/score", "/verifiers", "/keys"])
 def test_a_key_that_is_not_acceptable_is_refused(project: Project, path: str, key: str) -> None:
     sent = {"/score": body("x"), "/verifiers": {"name": "a", "kind": "text"}, "/keys": {"name": "a"}}[path]

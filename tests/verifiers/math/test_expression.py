@@ -57,7 +57,8 @@ def value(text: str) -> Fraction | None:
         ("50\\%", Fraction(1, 2)),
         ("\\sqrt{2}", None),
         ("x", None),
-        ("(-8)^{1/3}", None),
+        ("(-8)^{1/3}", Fraction(-2)),
+        ("(-8)^{1/2}", None),
     ],
 )
 def test_exact_value(written: str, result: Fraction | None) -> None:

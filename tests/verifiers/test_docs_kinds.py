@@ -1,0 +1,49 @@
+"""The pages on kinds: every example is scored, and every field of the configuration is explained."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.verifiers.support import score
+from verifiers.base import load_kinds
+
+KINDS = load_kinds()
+PAGES = sorted((Path(__file__).parents[2] / "docs" / "kinds").glob("*.md"))
+EXAMPLES: list[tuple[str, dict[str, Any]]] = [
+    (page.stem, json.loads(block))
+    for page in PAGES
+    for block in 
+        re.findall(r"^```json\n(\{\"kind\".*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    )
+]
+
+
+@pytest.mark.parametrize(("page", "example"), EXAMPLES, ids=lambda value: value if isinstance(value, str) else "")
+async def test_example_scores_as_the_page_says(page: str, example: dict[str, Any]) -> None:
+    assert example.keys() == {"kind", "config", "item", "expect"}
+    assert example["kind"] == page
+    verdict = await score(example["kind"], example["config"], **example["item"])
+    assert {"outcome": verdict.outcome, "score": verdict.score} == example["expect"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_page_explains_every_field(page: Path) -> None:
+    text = page.read_text()
+    gives_defaults = "| field | default | meaning |" in text
+    for name, field in KINDS[page.stem].Config.model_fields.items():
+        row = re.search(rf"^\| `{field.alias or name}` \| (.*?) \|", text, re.MULTILINE)
+        assert row, name
+        if gives_defaults:
+            assert row[1].strip("`") in (json.dumps(field.default), str(field.default)), name
+
+
+@pytest.mark.parametrize("page", sorted({page for page, _ in EXAMPLES}))
+def test_examples_show_a_pass_and_something_else(page: str) -> None:
+    scores = [example["expect"]["score"] for name, example in EXAMPLES if name == page]
+    assert 1.0 in scores or 0.0 in scores
+    assert len(set(scores)) > 1
