@@ -113,7 +113,8 @@ def check_verifiers() -> Finding:
 async def check_home(host: Host) -> Finding:
     """The folder for data can be written, and its disk has room."""
     home = host.settings.home.absolute()
-    existing = next(folder for folder in (home, *home.parents) if folder.exists())
+    # not Path.exists, which raises below a folder that is closed to this user
+    existing = next(folder for folder in (home, *home.parents) if os.access(folder, os.F_OK))
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         message = f"{existing} is not a folder that this user can write in"
         return Finding("home", Status.PROBLEM, message, "set ASSAY_HOME to one, or change its owner or mode")

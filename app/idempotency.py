@@ -14,14 +14,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from app.engine import DuplicateError
 from app.errors import Problem
 from app.results import Detail, ScoredBatch, from_row
 from app.store import idempotency as store
 from app.store import scores
-from app.store.database import Database
+from app.store.database import Connection, Database
 from app.store.writer import IdempotencyRow
 
 IDEMPOTENCY_AGE = timedelta(hours=24)
@@ -56,7 +54,7 @@ async def answer_once(
     project_id: UUID,
     key: str | None,
     sha256: bytes,
-    produce: Callable[[AsyncConnection], Awaitable[Answer]],
+    produce: Callable[[Connection], Awaitable[Answer]],
 ) -> Answer:
     """`produce`'s answer, recorded in the transaction of what it does; or the answer recorded before.
 

@@ -16,12 +16,11 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import ValidationError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import wire
 from app.errors import Problem
 from app.store import verifiers as store
-from app.store.database import Database
+from app.store.database import Connection, Database
 from app.store.tables import BUILTIN_PROJECT
 from verifiers.base import KINDS, ConfigError, Verifier, explain, pointer
 
@@ -184,7 +183,7 @@ def unknown_verifier(reference: str) -> Problem:
     )
 
 
-async def register_builtins(connection: AsyncConnection) -> None:
+async def register_builtins(connection: Connection) -> None:
     """Register every kind with its defaults under its own name; a default that changed becomes a new version."""
     for kind, cls in sorted(KINDS.items()):
         _, config = compile_config(kind, {})

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import Row
-
 from app import wire
+from app.store.database import Record
 from verifiers.base import ErrorType, Outcome, Verdict
 
 Detail = Literal["none", "brief", "full"]
@@ -79,7 +78,7 @@ class Result:
         )
 
 
-def from_row(row: Row[Any], detail: Detail = "full") -> Result:
+def from_row(row: Record, detail: Detail = "full") -> Result:
     """The result that a row of `scores` (with its verifier's kind, name and version) holds."""
     body = row.verdict.decode()
     error = json.loads("{" + body + "}")["error"]
@@ -100,7 +99,7 @@ def from_row(row: Row[Any], detail: Detail = "full") -> Result:
     )
 
 
-def label(row: Row[Any]) -> str | None:
+def label(row: Record) -> str | None:
     """How a row names its verifier: `name@version`, `kind@inline`, or None where it had none."""
     if row.kind is None:
         return None

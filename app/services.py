@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.auth import Authenticator
 from app.cache import VerdictCache
@@ -22,7 +21,7 @@ from app.registry import Registry
 from app.selfcheck import check_kinds
 from app.settings import Settings
 from app.store import scores
-from app.store.database import Database
+from app.store.database import Connection, Database
 from verifiers.base import load_kinds
 
 log = structlog.get_logger()
@@ -93,7 +92,7 @@ async def _recheck(engine: Engine, guard: GuardedPool) -> None:
             engine.unavailable = await check_kinds(guard, only=tuple(engine.unavailable))
 
 
-async def maintain_once(connection: AsyncConnection, now: datetime) -> None:
+async def maintain_once(connection: Connection, now: datetime) -> None:
     """Partitions ahead of the clock; completions and idempotency keys past their time removed."""
     await scores.ensure_partitions(connection, now)
     await scores.forget_completions(connection, now)

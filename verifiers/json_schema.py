@@ -24,7 +24,7 @@ from verifiers.json_text import NotJSONError, Source, read, values_at_most
 from verifiers.json_validator import Schema, SchemaError, compile_schema, size
 from verifiers.thinking import Section, section
 
-MAX_JSON_CHARS = 4_000_000
+MAX_JSON_CHARS = 2_000_000
 """Characters of the section that holds the JSON."""
 MAX_FIELDS = 200
 """Fields of a reference object; each becomes a component."""

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 from verifiers.base import Example, Item, KindConfig, Outcome, Verdict, register
 from verifiers.direct import DirectKind
 
-MAX_CHARS = 2_000_000
+MAX_CHARS = 1_000_000
 """Characters whose n-grams are counted; longer completions get the lowest score."""
 INLINE_UNITS = 80_000
 """Characters times n whose n-grams are counted in a few milliseconds."""

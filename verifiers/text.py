@@ -27,7 +27,7 @@ MAX_ALLOWED = 1_000
 """Strings in one reference."""
 MAX_REFERENCE_CHARS = 50_000
 """Characters in one reference, all its strings together."""
-MAX_MEASURED_CHARS = 1_000_000
+MAX_MEASURED_CHARS = 500_000
 """Characters of a completion whose similarity is measured: measures take time in proportion to both lengths."""
 PLAIN_CHARS = 1_000_000
 """Characters that are stripped and compared, or searched, in well under a millisecond."""

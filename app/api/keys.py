@@ -8,7 +8,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import wire
 from app.api.deps import (
@@ -28,6 +27,7 @@ from app.auth import Scope, digest, new_secret
 from app.errors import Problem
 from app.idempotency import Answer, answer_once
 from app.store import keys as store
+from app.store.database import Connection
 
 router = APIRouter(tags=["keys"])
 
@@ -84,7 +84,7 @@ async def create_key(request: Request) -> Response:
     async with Received(request, CreateKey) as body:
         asked = body.value
 
-        async def produce(connection: AsyncConnection) -> Answer:
+        async def produce(connection: Connection) -> Answer:
             secret = new_secret()
             scopes = sorted(set(asked.scopes))
             key = key_json(

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import wire
 from app.api.deps import (
@@ -31,6 +30,7 @@ from app.idempotency import Answer, answer_once
 from app.registry import NAME
 from app.store import keys as key_store
 from app.store import projects as store
+from app.store.database import Connection
 from app.store.projects import Keep
 
 router = APIRouter(tags=["projects"])
@@ -136,7 +136,7 @@ async def create_project(request: Request) -> Response:
     async with Received(request, CreateProject) as body:
         asked = body.value
 
-        async def produce(connection: AsyncConnection) -> Answer:
+        async def produce(connection: Connection) -> Answer:
             project = await store.create(connection, asked.name, asked.keep, asked.retention_days)
             if project is None:
                 raise Problem("conflict", f"a project named {asked.name!r} exists", pointer="/name")

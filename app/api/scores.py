@@ -9,8 +9,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
-from sqlalchemy import Row
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import wire
 from app.api.deps import Cursor, Limit, Page, answered, authorized, bad_cursor, json_response, services
@@ -22,6 +20,7 @@ from app.registry import REFERENCE
 from app.results import label, verdict_body
 from app.services import Services
 from app.store import scores as store
+from app.store.database import Connection, Record
 from app.store.ids import time_of
 from app.store.projects import Project
 from verifiers.base import Item, Outcome
@@ -94,7 +93,7 @@ class Replay(BaseModel):
     replayed: ReplayedVerdict
 
 
-def _recorded(row: Row[Any]) -> dict[str, Any]:
+def _recorded(row: Record) -> dict[str, Any]:
     return {
         "id": str(row.id),
         "batch_id": str(row.batch_id),
@@ -114,7 +113,7 @@ def _recorded(row: Row[Any]) -> dict[str, Any]:
     }
 
 
-def _body(row: Row[Any]) -> dict[str, Any]:
+def _body(row: Record) -> dict[str, Any]:
     body: dict[str, Any] = json.loads("{" + row.verdict.decode() + "}")
     return body
 
@@ -181,7 +180,7 @@ async def get_score(request: Request, id: UUID) -> Response:
     return json_response(wire.encode(answer))
 
 
-async def _existing(connection: AsyncConnection, project: Project, id: UUID) -> Row[Any]:
+async def _existing(connection: Connection, project: Project, id: UUID) -> Record:
     row = await store.get(connection, project.id, id)
     if row is None:
         raise Problem("not-found", f"no score {id} in this project")
@@ -205,13 +204,13 @@ async def replay_score(request: Request, id: UUID) -> Response:
         raise Problem("item-not-kept", "the project does not keep completions, or no longer this one")
     answer = Answer(200, await _replay(state, who.project, row))
 
-    async def produce(_: AsyncConnection) -> Answer:
+    async def produce(_: Connection) -> Answer:
         return answer
 
     return answered(await answer_once(state.database, who.project.id, key, sha256, produce))
 
 
-async def _replay(state: Services, project: Project, row: Row[Any]) -> str:
+async def _replay(state: Services, project: Project, row: Record) -> str:
     item = Item.model_validate(
         {
             **json.loads(row.item),

@@ -10,7 +10,6 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import wire
 from app.api.deps import (
@@ -31,6 +30,7 @@ from app.errors import Problem
 from app.idempotency import Answer, answer_once
 from app.registry import NAME, REFERENCE, compile_config, config_sha256, unknown_verifier
 from app.store import verifiers as store
+from app.store.database import Connection
 from verifiers.base import KINDS, ErrorType, Item, Message, Verifier
 
 router = APIRouter(tags=["verifiers"])
@@ -135,7 +135,7 @@ async def register_verifier(request: Request) -> Response:
         verifier, config = compile_config(asked.kind, asked.config)
         await _check_examples(state.engine, asked.kind, verifier, asked.examples)
 
-        async def produce(connection: AsyncConnection) -> Answer:
+        async def produce(connection: Connection) -> Answer:
             version_id, new = await store.register(
                 connection,
                 project_id=who.project.id,

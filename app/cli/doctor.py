@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import typer
 
 from app.cli.faults import CommandError, read_settings
 from app.cli.output import printable
-from app.cli.session import Url
+from app.cli.session import Url, service_url
 from app.doctor import HOST_CHECKS, INSTALLATION_CHECKS, Finding, Host, Status
 
 COLOURS = {
@@ -20,8 +18,12 @@ COLOURS = {
 
 def doctor(url: Url = None) -> None:
     """Check this machine and the service on it. Exit code 1 means that there is a problem."""
+    if url is not None:
+        url = service_url(url)
     problems = sum(_shown(check()) is Status.PROBLEM for check in INSTALLATION_CHECKS)
     if not problems:
+        import asyncio
+
         problems = asyncio.run(_examine(url))
     if problems:
         raise CommandError("1 problem" if problems == 1 else f"{problems} problems")

@@ -26,6 +26,6 @@ def whole_file(path: Path) -> Iterator[TextIO]:
             yield file
         partial.replace(path)
     except OSError as error:
-        raise CommandError(f"{path} cannot be written: {error.strerror}") from error
+        raise CommandError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from app.cli.session import Json, Key, Url, talk
 from app.readers import Choice, Format, InputError, Source
 
 if TYPE_CHECKING:
-    from app.cli.stream import Run
+    from app.cli.stream import Request, Run
     from app.http_client import Client, ServiceError
 
 INTERRUPTED = 130
@@ -86,7 +86,7 @@ def score(
 class _Scoring:
     """One call of the command: what is read, where results go, and what is known at every moment."""
 
-    def __init__(self, source: Source, choice: Choice, request: Any, out: Path | None) -> None:
+    def __init__(self, source: Source, choice: Choice, request: Request, out: Path | None) -> None:
         self._source = source
         self._choice = choice
         self._request = request

@@ -30,6 +30,12 @@ FIRST_PAUSE_S, LAST_PAUSE_S = 1.0, 30.0
 FORK_PAUSE_S = 0.1
 """Pause after a worker could not be started."""
 
+CRASHED_TWICE = GuardResult(fault=GuardFault.CRASHED, message="the worker process died, twice")
+KILLED_TWICE = GuardResult(
+    fault=GuardFault.UNAVAILABLE,
+    message="the worker process was killed from outside, twice: is the host out of memory?",
+)
+
 
 class GuardedPool:
     """Up to `size` workers, forked on demand from one zygote that has imported `modules`.
@@ -237,7 +243,7 @@ class GuardedPool:
             call.workers.discard(worker)
         self._set_pace(call.function, worker.served - served, time.monotonic() - began)
         if not worker.alive:
-            self._account(call, worker)
+            await self._account(call, worker)
             if call.done.done():
                 return None
             if worker.lost:
@@ -256,7 +262,7 @@ class GuardedPool:
         fitting = int(answered * CHUNK_S / seconds)
         self._chunk[function] = max(1, min(fitting, 2 * self._chunk.get(function, 1), MAX_CHUNK))
 
-    def _account(self, call: Call, worker: Worker) -> None:
+    async def _account(self, call: Call, worker: Worker) -> None:
         """Give the payload that was running when `worker` ended its result, if it is to blame."""
         index = worker.running
         if index is None:
@@ -265,8 +271,10 @@ class GuardedPool:
         if worker.lost:
             call.deaths[index] += 1
             self.kills[GuardFault.CRASHED] += 1
-            if call.deaths[index] > 1:  # the first may have been someone else's signal
-                blame = GuardResult(fault=GuardFault.CRASHED, message="the worker process died, twice")
+            if call.deaths[index] > 1:  # the first may have been chance
+                blame = CRASHED_TWICE
+                if self._spawner is None or await self._spawner.killed(worker.pid):
+                    blame = KILLED_TWICE
         elif blame is not None and blame.fault is not None:
             self.kills[blame.fault] += 1
         if blame is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -119,6 +120,16 @@ class Spawner:
             if pidfd is not None:
                 os.close(pidfd)
             raise
+
+    async def killed(self, pid: int) -> bool:
+        """Whether an ended worker was killed from outside (the host ran out of memory, say), not by its payload."""
+        async with self._asking:
+            try:
+                self._control.send(b"status %d" % pid)
+                message, _ = await self._next_reply()
+            except (SpawnError, OSError):  # the zygote has ended too, and took the worker with it
+                return True
+        return bool(message.get("signal") == signal.SIGKILL)
 
     async def _next_reply(self) -> tuple[dict[str, Any], list[int]]:
         if self.gone.done():

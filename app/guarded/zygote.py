@@ -3,9 +3,10 @@
     python -m app.guarded.zygote FD MODULE...
 
 FD is a Unix SOCK_SEQPACKET socket to the service. The zygote's first message is `{"failed": {module: reason}}`.
-Then every message from the service carries one socket, which becomes a worker's, and is answered by `{"pid": n}`
-with the worker's pidfd (none where the kernel has none), or by `{"error": reason}`. When the service's end closes,
-for whatever reason, the zygote kills its workers and exits; they die with it, however it dies.
+Then a message from the service that carries a socket, which becomes a worker's, is answered by `{"pid": n}` with the
+worker's pidfd (none where the kernel has none), or by `{"error": reason}`; and a message `status PID` asks which
+signal ended a worker and is answered by `{"signal": number}`, 0 where it exited. When the service's end closes, for
+whatever reason, the zygote kills its workers and exits; they die with it, however it dies.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from types import FrameType
 
 from app.guarded import worker
 
+MAX_ENDED = 256
+"""Ended workers whose status is remembered; the service asks at once or never."""
+
 
 class Zygote:
     """The forking side of one service process."""
@@ -31,6 +35,8 @@ class Zygote:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._children: set[int] = set()
+        self._ended: dict[int, int] = {}
+        """Wait statuses of the workers that ended last."""
 
     def serve(self, modules: Sequence[str]) -> None:
         """Import `modules`, then fork until the service's end closes."""
@@ -53,6 +59,8 @@ class Zygote:
         message, channels, _, _ = socket.recv_fds(self._control, 16, 1)
         if channels:
             self._fork(channels[0])
+        elif message.startswith(b"status "):
+            self._tell_status(int(message.split()[1]))
         elif message:
             self._send({"error": "the zygote has no file descriptor left"})
         return bool(message)
@@ -95,11 +103,25 @@ class Zygote:
         finally:
             os._exit(0)  # never back into the loop of the zygote, nor through its exit handlers
 
+    def _tell_status(self, pid: int) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        if pid in self._children:  # its socket has closed, so it ends within moments
+            self._note_end(*os.waitpid(pid, 0))
+        status = self._ended.get(pid, 0)
+        self._send({"signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+
     def _reap(self, _number: int, _frame: FrameType | None) -> None:
         # waits for any child, since a second signal can run this handler within itself
         with contextlib.suppress(ChildProcessError):
-            while pid := os.waitpid(-1, os.WNOHANG)[0]:
-                self._children.discard(pid)
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                self._note_end(*ended)
+
+    def _note_end(self, pid: int, status: int) -> None:
+        self._children.discard(pid)
+        self._ended[pid] = status
+        if len(self._ended) > MAX_ENDED:
+            del self._ended[next(iter(self._ended))]
 
     def _stop(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import structlog
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import URL, Connection, make_url, text
+from sqlalchemy import URL, Row, make_url, text
+from sqlalchemy import Connection as SyncConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 import migrations
@@ -19,6 +21,11 @@ from app.errors import Problem
 from app.store.faults import is_unreachable
 
 log = structlog.get_logger()
+
+Connection = AsyncConnection
+"""A connection in a transaction, as `Database.begin` gives it and queries take it."""
+Record = Row[Any]
+"""A row that a query gives."""
 
 MIGRATION_LOCK = 0x41535359
 """Key of the advisory lock that lets one process migrate at a time."""
@@ -51,7 +58,7 @@ class Database:
         )
 
     @asynccontextmanager
-    async def begin(self) -> AsyncIterator[AsyncConnection]:
+    async def begin(self) -> AsyncIterator[Connection]:
         """A transaction. Raises `Problem` (503) where the database cannot be reached."""
         try:
             async with self.engine.begin() as connection:
@@ -132,7 +139,7 @@ async def migrate(
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
 
-    def run(connection: Connection) -> None:
+    def run(connection: SyncConnection) -> None:
         config.attributes["connection"] = connection
         step(config, revision)
 

@@ -105,7 +105,7 @@ class TestHome:
             assert_helpful(await doctor.check_home(host(home=home)), PROBLEM, str(tmp_path / "file"), "ASSAY_HOME")
 
     async def test_a_folder_that_cannot_be_written(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path)
+        monkeypatch.setattr(os, "access", lambda path, mode: path.exists() and (mode == os.F_OK or path != tmp_path))
         assert_helpful(await doctor.check_home(host(home=tmp_path / "home")), PROBLEM, str(tmp_path), "ASSAY_HOME")
 
     @pytest.mark.parametrize(("free", "status"), [(2**20, PROBLEM), (2**30, WARNING)])

@@ -14,12 +14,9 @@ from verifiers.base import load_kinds
 
 KINDS = load_kinds()
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "kinds").glob("*.md"))
+BLOCK = re.compile(r"^```json\n(\{\"kind\".*?)^```$", re.DOTALL | re.MULTILINE)
 EXAMPLES: list[tuple[str, dict[str, Any]]] = [
-    (page.stem, json.loads(block))
-    for page in PAGES
-    for block in 
-        re.findall(r"^```json\n(\{\"kind\".*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
-    )
+    (page.stem, json.loads(block)) for page in PAGES for block in BLOCK.findall(page.read_text())
 ]
 
 

@@ -12,6 +12,7 @@ from app.guarded.pool import GuardedPool
 from tests.verifiers.support import assert_sound, configured, score_all
 from verifiers import direct
 from verifiers.base import GuardLimits, Item, load_kinds
+from verifiers.json_schema import MAX_JSON_CHARS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -57,11 +58,11 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
         ("regex", {"pattern": "^.*$", "flags": "s"}, "\ud800" * LONG, None, "correct"),
         ("json_schema", {"schema": EXPONENTIAL}, '"a"', None, "timeout"),
         ("json_schema", {"schema": {"not": {"pattern": CATASTROPHIC}}}, '"' + "a" * 100 + '"', None, "timeout"),
-        ("json_schema", {"schema": True}, "[" * LONG, None, "unparseable"),
-        ("json_schema", {"schema": True}, '"' + "\\u0000" * 500_000 + '"', None, "correct"),
-        ("json_schema", {"schema": True}, "9" * LONG, None, "unparseable"),
-        ("json_schema", {"schema": True}, '"' + "\\" * (LONG - 1), None, "unparseable"),
-        ("json_schema", {"schema": True}, "1" * (LONG + 1), None, "output_exceeded"),
+        ("json_schema", {"schema": True}, "[" * MAX_JSON_CHARS, None, "unparseable"),
+        ("json_schema", {"schema": True}, '"' + "\\u0000" * 300_000 + '"', None, "correct"),
+        ("json_schema", {"schema": True}, "9" * MAX_JSON_CHARS, None, "unparseable"),
+        ("json_schema", {"schema": True}, '"' + "\\" * (MAX_JSON_CHARS - 1), None, "unparseable"),
+        ("json_schema", {"schema": True}, "1" * (MAX_JSON_CHARS + 1), None, "output_exceeded"),
         ("json_schema", {"schema": True, "from": "last_object"}, "{ " * 500_000, None, "unparseable"),
         ("json_schema", {"schema": True, "from": "last_object"}, '{"a": x} ' * 20_000 + "{}", None, "correct"),
         ("json_schema", {"schema": True, "from": "fenced"}, "```\n" * 100_000, None, "unparseable"),

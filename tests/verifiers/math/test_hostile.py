@@ -36,7 +36,7 @@ HOSTILE = [
     ("\\int_0^1 x\\,dx", "\\boxed{\\operatorname{zeros}(99999,99999)}", "incorrect"),
     ("\\int_0^1 x\\,dx", "\\boxed{\\operatorname{eye}(9999999)}", None),
     ("5", "\\boxed{" + "½" * 990 + "}", "rejected"),
-    ("\\frac{3^{999}x}{7}=y", "\\boxed{\\frac{3^{2400}x}{7}=\\frac{3^{2400}y}{7}}", "incorrect"),
+    ("\\frac{3^{999}x}{7}=y", "\\boxed{\\frac{3^{1900}x}{7}=\\frac{3^{1900}y}{7}}", "incorrect"),
     ("5", "\x00\ud800\\boxed{5}\udfff", "correct"),
     ("5", "\\boxed{5\ud800}", "incorrect"),
     ("5", "\\boxed{\x00}", "incorrect"),
