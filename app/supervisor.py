@@ -14,15 +14,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 import structlog
 import uvicorn
 from pydantic import SecretStr
 from uvicorn.supervisors import Multiprocess
 
-import app
-import verifiers
 from app.auth import ENVIRONMENT_KEY_NAME, FIRST_KEY_NAME, SCOPES, digest, new_secret
 from app.first_score import show_first_score
 from app.logs import configure
@@ -53,7 +50,6 @@ class StartError(Exception):
 def serve(settings: Settings) -> None:
     """Run until a signal ends it. Raises `StartError`."""
     configure(settings)
-    _require_own_verifiers()
     listener = _listen(settings)
     try:
         with _database(settings) as url:
@@ -90,17 +86,6 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
         config = uvicorn.Config("app.main:create_app", factory=True, workers=settings.workers, **options)  # type: ignore[arg-type]
         Multiprocess(config, sockets=[listener]).run()
-
-
-def _require_own_verifiers() -> None:
-    """Refuse to run with another package named `verifiers`: the name is also a public one."""
-    ours = Path(app.__file__).resolve().parent.parent
-    theirs = Path(verifiers.__file__ or "").resolve().parent.parent
-    if ours != theirs:
-        raise StartError(
-            f"the package 'verifiers' was found in {theirs}, not in {ours}: "
-            "run Assay in an environment of its own (make run makes one)"
-        )
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -20,24 +20,23 @@ MAX_BODY = 32 * 1024 * 1024
 MAX_DEPTH = 64
 
 _NOT_STRUCTURE = bytes(b for b in range(256) if b not in b'[]{}"')
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
 
 
 def too_deep(body: bytes, limit: int = MAX_DEPTH) -> bool:
     """Whether the JSON text nests deeper than `limit`, found without parsing it.
 
-    Escapes and the contents of strings are dropped, leaving brackets only; each round then peels the innermost
-    pairs, so what survives `limit` rounds is nested deeper, or is unbalanced and for the parser to refuse.
+    Escapes and the contents of strings are dropped, leaving brackets only, all taken for one kind; each round then
+    peels the innermost pairs, so what survives `limit` rounds is nested deeper, or is unbalanced and for the parser
+    to refuse.
     """
-    kept = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NOT_STRUCTURE)
+    kept = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(_ONE_KIND, _NOT_STRUCTURE)
     brackets = b"".join(kept.split(b'"')[::2])
     for _ in range(limit):
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        brackets = brackets.replace(b"[]", b"")
         if not brackets:
             return False
-    if b"[]" in brackets or b"{}" in brackets:
-        return True
-    opening = len(brackets) - len(brackets.lstrip(b"[{"))
-    return opening > limit
+    return b"[]" in brackets or len(brackets) - len(brackets.lstrip(b"[")) > limit
 
 
 class _NotFiniteError(ValueError):

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel
 
@@ -36,7 +36,10 @@ _DEFERRED = Verdict(Outcome.PENDING, None)
 """Stands for an item that a guarded worker will judge; never leaves this module."""
 
 
-class DirectKind(ABC):
+C = TypeVar("C", bound=BaseModel)
+
+
+class DirectKind(ABC, Generic[C]):
     """Base of a kind that judges one item at a time without waiting for anything."""
 
     kind: ClassVar[str]
@@ -48,7 +51,7 @@ class DirectKind(ABC):
     def __init_subclass__(cls) -> None:
         cls.guarded = (__name__, cls.__module__)
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: C) -> None:
         self.config = config
 
     @abstractmethod
@@ -105,7 +108,7 @@ def judge(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=64)
-def _verifier(module: str, kind: str, config: str) -> DirectKind:
+def _verifier(module: str, kind: str, config: str) -> DirectKind[Any]:
     importlib.import_module(module)
     cls = KINDS[kind]
     verifier = cls(cls.Config.model_validate(json.loads(config)))

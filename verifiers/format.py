@@ -49,7 +49,7 @@ class FormatConfig(KindConfig):
 
 
 @register
-class Format(DirectKind):
+class Format(DirectKind[FormatConfig]):
     """Check that the completion has the required sections, each once, closed, in order and not empty."""
 
     kind: ClassVar[str] = "format"
@@ -67,7 +67,6 @@ class Format(DirectKind):
 
     def __init__(self, config: FormatConfig) -> None:
         super().__init__(config)
-        self._config = config
         self._sections = [_markers(section) for section in config.sections]
         for i, section in enumerate(self._sections):
             for other in self._sections[:i]:
@@ -91,7 +90,7 @@ class Format(DirectKind):
         if held == len(rules):
             return Verdict(Outcome.CORRECT, 1.0, detail, components=components)
         detail["broken"] = [name for name, holds in rules.items() if not holds]
-        if held == 0 or self._config.reward == "all":
+        if held == 0 or self.config.reward == "all":
             return Verdict(Outcome.INCORRECT, 0.0, detail, components=components)
         return Verdict(Outcome.PARTIAL, held / len(rules), detail, components=components)
 
@@ -106,15 +105,15 @@ class Format(DirectKind):
         rules: dict[str, bool] = {}
         for section, span in zip(self._sections, spans, strict=True):
             rules[section.name] = span is not None
-            if self._config.non_empty:
+            if self.config.non_empty:
                 inside = text[span[0] + len(section.open) : span[1] - len(section.close)] if span else ""
                 rules[f"{section.name}:non_empty"] = bool(inside) and not inside.isspace()
         found = [span for span in spans if span is not None]
         in_order = sorted(found)
         complete = len(found) == len(spans)
         apart = complete and all(before[1] <= after[0] for before, after in pairwise(in_order))
-        rules["sections:order"] = apart and (found == in_order or not self._config.ordered)
-        if self._config.outside == "forbid":
+        rules["sections:order"] = apart and (found == in_order or not self.config.ordered)
+        if self.config.outside == "forbid":
             rules["sections:outside"] = apart and _blank_outside(text, in_order)
         return rules
 

@@ -67,7 +67,7 @@ class JsonSchemaConfig(KindConfig):
 
 
 @register
-class JsonSchema(DirectKind):
+class JsonSchema(DirectKind[JsonSchemaConfig]):
     """Validate JSON in the completion against a schema, and compare it with a reference field by field."""
 
     kind: ClassVar[str] = "json_schema"
@@ -89,7 +89,6 @@ class JsonSchema(DirectKind):
 
     def __init__(self, config: JsonSchemaConfig) -> None:
         super().__init__(config)
-        self._config = config
         self._schema: Schema | None = None
         if config.schema_ is not None:
             try:
@@ -105,7 +104,7 @@ class JsonSchema(DirectKind):
     def costly(self, item: Item) -> bool:
         """See `DirectKind.costly`."""
         text = item.text
-        if len(text) > INLINE_CHARS[self._config.from_]:
+        if len(text) > INLINE_CHARS[self.config.from_]:
             return True
         schema = self._schema
         if schema is None:
@@ -121,7 +120,7 @@ class JsonSchema(DirectKind):
 
     def verify_one(self, item: Item) -> Verdict:
         """See `DirectKind.verify_one`."""
-        config = self._config
+        config = self.config
         schema = self._schema or self._from_reference(item)
         fields = self._fields(item.reference)
         text = section(item, config.section)
@@ -154,7 +153,7 @@ class JsonSchema(DirectKind):
 
     def _fields(self, reference: Any) -> dict[str, float]:
         """A component of 0 for every field that is compared. Raises `BadItemError`."""
-        if self._config.equal == "no":
+        if self.config.equal == "no":
             return {}
         if reference is None:
             raise BadItemError("reference: send the JSON value to compare with")
@@ -169,7 +168,7 @@ class JsonSchema(DirectKind):
         components = {clip(name): float(match) for name, match in matches.items()}
         fields = len(reference.keys() | value.keys())
         share = sum(matches.values()) / fields if fields else 1.0
-        if 0 < share < 1 and self._config.equal == "fraction":
+        if 0 < share < 1 and self.config.equal == "fraction":
             return Verdict(Outcome.PARTIAL, share, {"stage": "equal"}, components=components)
         return replace(Verdict.binary(share == 1, "equal"), components=components)
 

@@ -22,7 +22,7 @@ SCANS = 10
 Source = Literal["whole", "fenced", "last_object"]
 
 _STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_STRINGS = re.compile(_STRING, re.DOTALL)
+_STRINGS = re.compile(_STRING + "?", re.DOTALL)  # one that nothing closes is read once, not from every quote
 _NOT_BRACKETS = re.compile(r"[^][{}]+")
 _TOKEN = re.compile(_STRING + r'|[][{}"]', re.DOTALL)
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})([^\n]*)$", re.MULTILINE)
@@ -112,7 +112,8 @@ def _last_fence(text: str) -> str:
     for fence in _FENCE.finditer(text):
         marks, info = fence[1], fence[2].strip()
         if opened is None:
-            opened = fence
+            if marks[0] == "~" or "`" not in info:
+                opened = fence
         elif marks.startswith(opened[1]) and not info:
             if opened[2].strip().lower() in ("", "json"):
                 found = text[opened.end() : fence.start()]

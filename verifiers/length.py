@@ -43,7 +43,7 @@ class LengthConfig(KindConfig):
 
 
 @register
-class Length(DirectKind):
+class Length(DirectKind[LengthConfig]):
     """Score the completion's length: nothing is lost inside the range, and more and more towards its ends.
 
     The ramp at the upper end is the soft overlong punishment of DAPO (arXiv 2503.14476, eq. 13), where max is L_max
@@ -65,7 +65,6 @@ class Length(DirectKind):
 
     def __init__(self, config: LengthConfig) -> None:
         super().__init__(config)
-        self._config = config
         self.fault_score = self._score(1.0)
         if config.max is None:
             if config.min == 0:
@@ -78,7 +77,7 @@ class Length(DirectKind):
 
     def costly(self, item: Item) -> bool:
         """See `DirectKind.costly`."""
-        return self._config.unit == "words" and len(item.text) > INLINE_CHARS
+        return self.config.unit == "words" and len(item.text) > INLINE_CHARS
 
     def verify_one(self, item: Item) -> Verdict:
         """See `DirectKind.verify_one`."""
@@ -87,7 +86,7 @@ class Length(DirectKind):
         return Verdict(Outcome.SCORED, score, {"stage": "length", "length": length})
 
     def _length(self, item: Item) -> int:
-        match self._config.unit:
+        match self.config.unit:
             case "characters":
                 return len(item.text)
             case "words":
@@ -99,13 +98,13 @@ class Length(DirectKind):
 
     def _penalty(self, length: int) -> float:
         """From 0, inside the range, to 1, beyond it."""
-        config = self._config
+        config = self.config
         below = _ramp(config.min + config.min_ramp - length, config.min_ramp)
         above = 0.0 if config.max is None else _ramp(length - config.max + config.max_ramp, config.max_ramp)
         return max(below, above)
 
     def _score(self, penalty: float) -> float:
-        return (1.0 if self._config.scale == "bonus" else 0.0) - penalty
+        return (1.0 if self.config.scale == "bonus" else 0.0) - penalty
 
 
 def _ramp(beyond: int, width: int) -> float:

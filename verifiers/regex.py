@@ -60,7 +60,7 @@ class RegexConfig(KindConfig):
 
 
 @register
-class Regex(DirectKind):
+class Regex(DirectKind[RegexConfig]):
     """Search the completion for a regular expression, in linear time."""
 
     kind: ClassVar[str] = "regex"
@@ -78,7 +78,6 @@ class Regex(DirectKind):
 
     def __init__(self, config: RegexConfig) -> None:
         super().__init__(config)
-        self._config = config
         self._flags = f"(?{config.flags})" if config.flags else ""
         self._pattern: Pattern | None = None
         if config.pattern is not None:
@@ -102,7 +101,7 @@ class Regex(DirectKind):
 
     def verify_one(self, item: Item) -> Verdict:
         """See `DirectKind.verify_one`."""
-        config = self._config
+        config = self.config
         pattern = self._pattern or self._from_reference(item)
         text = section(item, config.section)
         if text is None:

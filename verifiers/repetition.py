@@ -29,7 +29,7 @@ class RepetitionConfig(KindConfig):
 
 
 @register
-class Repetition(DirectKind):
+class Repetition(DirectKind[RepetitionConfig]):
     """Score the share of n-grams that have occurred before.
 
     The share is seq-rep-n, 1 - distinct n-grams / n-grams (Welleck et al., arXiv 1908.04319, section 6), which is 1
@@ -50,12 +50,11 @@ class Repetition(DirectKind):
 
     def __init__(self, config: RepetitionConfig) -> None:
         super().__init__(config)
-        self._config = config
         self.fault_score = self._score(1.0)
 
     def costly(self, item: Item) -> bool:
         """See `DirectKind.costly`."""
-        return len(item.text) * self._config.n > INLINE_UNITS
+        return len(item.text) * self.config.n > INLINE_UNITS
 
     def verify_one(self, item: Item) -> Verdict:
         """See `DirectKind.verify_one`."""
@@ -63,11 +62,11 @@ class Repetition(DirectKind):
         if len(text) > MAX_CHARS:
             detail = {"stage": "ngrams", "limit": MAX_CHARS}
             return Verdict(Outcome.OUTPUT_EXCEEDED, self.fault_score, detail)
-        share = repeated_share(text.split() if self._config.unit == "words" else text, self._config.n)
+        share = repeated_share(text.split() if self.config.unit == "words" else text, self.config.n)
         return Verdict(Outcome.SCORED, self._score(share), {"stage": "ngrams", "repeated": round(share, 6)})
 
     def _score(self, share: float) -> float:
-        return (1.0 if self._config.scale == "bonus" else 0.0) - share
+        return (1.0 if self.config.scale == "bonus" else 0.0) - share
 
 
 def repeated_share(units: Sequence[str], n: int) -> float:

@@ -76,7 +76,7 @@ _STRINGS = {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxIte
 
 
 @register
-class Text(DirectKind):
+class Text(DirectKind[TextConfig]):
     """Compare the completion with one text or several allowed ones, exactly or by similarity."""
 
     kind: ClassVar[str] = "text"
@@ -100,12 +100,11 @@ class Text(DirectKind):
             raise ConfigError(f"a threshold needs a measure, and {config.mode} is not one", "/threshold")
         if config.whole_words and config.mode != "contains":
             raise ConfigError("whole_words goes with mode contains", "/whole_words")
-        self._config = config
         self._compares_plainly = config.mode == "exact" and config.only_strips
 
     def costly(self, item: Item) -> bool:
         """See `DirectKind.costly`."""
-        text, config = item.text, self._config
+        text, config = item.text, self.config
         if self._compares_plainly or len(text) > PLAIN_CHARS:
             return len(text) > PLAIN_CHARS
         texts = _well_formed(item.reference)
@@ -123,7 +122,7 @@ class Text(DirectKind):
 
     def verify_one(self, item: Item) -> Verdict:
         """See `DirectKind.verify_one`."""
-        config = self._config
+        config = self.config
         references = self._references(item.reference)
         text = section(item, config.section)
         if text is None:
@@ -139,11 +138,11 @@ class Text(DirectKind):
     def _measured(self, text: str, references: list[str], mode: Measure) -> Verdict:
         if len(text) > MAX_MEASURED_CHARS:
             return Verdict(Outcome.OUTPUT_EXCEEDED, 0.0, {"stage": mode, "limit": MAX_MEASURED_CHARS})
-        text = self._config.normal(text)
+        text = self.config.normal(text)
         similarity = max(MEASURES[mode](text, reference) for reference in references)
-        if self._config.threshold is None:
+        if self.config.threshold is None:
             return Verdict(Outcome.SCORED, similarity, {"stage": mode})
-        passed = similarity >= self._config.threshold
+        passed = similarity >= self.config.threshold
         return Verdict.binary(passed, mode, similarity=round(similarity, 6))
 
     def _references(self, value: Any) -> list[str]:
@@ -154,8 +153,8 @@ class Text(DirectKind):
 
     def _normal(self, raw: str) -> str:
         """An allowed text in normal form. Raises `BadItemError` for one that would match what it should not."""
-        text = self._config.normal(raw)
-        if (not text or text.isspace()) and not (self._config.mode == "exact" and raw.strip() == ""):
+        text = self.config.normal(raw)
+        if (not text or text.isspace()) and not (self.config.mode == "exact" and raw.strip() == ""):
             raise BadItemError("reference: an allowed text is empty once normalised, and would match any completion")
         return text
 

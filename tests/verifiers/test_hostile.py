@@ -62,6 +62,8 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
         ("json_schema", {"schema": True}, '"' + "\\u0000" * 300_000 + '"', None, "correct"),
         ("json_schema", {"schema": True}, "9" * MAX_JSON_CHARS, None, "unparseable"),
         ("json_schema", {"schema": True}, '"' + "\\" * (MAX_JSON_CHARS - 1), None, "unparseable"),
+        ("json_schema", {"schema": True}, "[" * 65 + '\\"' * 900_000, None, "unparseable"),
+        ("json_schema", {"schema": True, "from": "last_object"}, "{" * 60 + '\\"' * 900_000, None, "unparseable"),
         ("json_schema", {"schema": True}, "1" * (MAX_JSON_CHARS + 1), None, "output_exceeded"),
         ("json_schema", {"schema": True, "from": "last_object"}, "{ " * 500_000, None, "unparseable"),
         ("json_schema", {"schema": True, "from": "last_object"}, '{"a": x} ' * 20_000 + "{}", None, "correct"),

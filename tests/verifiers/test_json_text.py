@@ -111,6 +111,7 @@ def test_large_numbers_keep_every_digit() -> None:
         ("```json\n1\n```\n```python\n2\n```", 1),
         ("```python\n```\n```json\n1\n```", 1),
         ("```json\n1\n```\n```json\n2", 1),
+        ("```x``` is code\n```json\n1\n```", 1),
         ("```json\n[1,\n2]\n```` ", [1, 2]),
     ],
 )

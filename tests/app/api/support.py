@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -19,7 +20,7 @@ from app.store.database import Database
 from app.store.embedded import EmbeddedPostgres
 from app.store.embedded.account import server_account
 from app.store.embedded.folders import find_base
-from app.store.embedded.postmaster import Postmaster, read_postmaster
+from app.store.embedded.postmaster import Postmaster, processes, read_postmaster
 from tests.service import Answer, Service
 
 CONTAINS = {"kind": "text", "config": {"mode": "contains"}}
@@ -137,11 +138,20 @@ def chunked(project: Project, pieces: Iterable[bytes], **headers: str) -> Answer
         connection.close()
 
 
+def _data(service: Service) -> Path:
+    return find_base(service.home.resolve(), server_account()) / "data"
+
+
 def postmaster(service: Service) -> Postmaster:
     """The embedded PostgreSQL that the service runs."""
-    found = read_postmaster(find_base(service.home.resolve(), server_account()) / "data")
+    found = read_postmaster(_data(service))
     assert found is not None
     return found
+
+
+def postgres_processes(service: Service) -> list[int]:
+    """The pids of all its processes."""
+    return processes(_data(service), server_account())
 
 
 @asynccontextmanager

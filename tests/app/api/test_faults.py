@@ -16,7 +16,16 @@ from typing import Any
 
 import pytest
 
-from tests.app.api.support import Project, database_of, new_project, ok, postmaster, problem, unique
+from tests.app.api.support import (
+    Project,
+    database_of,
+    new_project,
+    ok,
+    postgres_processes,
+    postmaster,
+    problem,
+    unique,
+)
 from tests.service import Answer, Service
 
 CANARY = "refused-by-the-database"
@@ -92,21 +101,34 @@ def test_postgresql_killed_in_the_middle_of_batches_and_back_again(make_service:
         assert [item["score_id"] for item in again["items"]] == [s["id"] for s in reversed(project.scores(run=run))]
 
 
-def test_while_postgresql_is_away_the_answer_is_a_503(make_service: Callable[..., Service]) -> None:
+def test_while_postgresql_hangs_the_service_says_so_and_goes_on_afterwards(
+    make_service: Callable[..., Service],
+) -> None:
     service = make_service()
     project = new_project(service)
     project.score("text", *ITEMS)
-    stopped = postmaster(service).pid
-    os.kill(stopped, signal.SIGSTOP)  # neither serves nor ends: connections hang
-    try:
-        ready = service.get("/readyz", key=None)
-        assert ready.status == 503
-        assert ready.json()["database"] is False
-        assert service.get("/healthz", key=None).status == 200
-        assert service.get("/metrics", key=None).status == 200
-    finally:
-        os.kill(stopped, signal.SIGCONT)
+    hanging = postgres_processes(service)
+    with ThreadPoolExecutor(4) as pool:
+        for pid in hanging:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            posts = [pool.submit(project.post, "/score", {"verifier": "text@1", "items": ITEMS}) for _ in range(4)]
+            ready = service.get("/readyz", key=None)
+            assert (ready.status, ready.json()["database"]) == (503, False)
+            assert service.get("/healthz", key=None).status == 200
+            assert service.get("/metrics", key=None).status == 200
+            assert not any(post.done() and post.result().status == 200 for post in posts)
+        finally:
+            for pid in hanging:
+                os.kill(pid, signal.SIGCONT)
+        answers = [post.result() for post in posts]
     healed(service)
+    recorded = {score["batch_id"] for score in project.scores()}
+    for answer in answers:
+        if answer.status == 200:
+            assert answer.json()["batch_id"] in recorded
+        else:
+            problem(answer, 503, "storage-unavailable")
     assert project.score("text", *ITEMS)["summary"]["scored"] == 16
 
 
