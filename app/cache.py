@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 from verifiers.base import Verdict
 
-ENTRY_BYTES = 1200
-"""What a small verdict with its key and its place in the table takes (measured with tracemalloc)."""
+ENTRY_BYTES = 600
+"""What a verdict with its key and its place in the table takes, without what its detail holds (by tracemalloc)."""
+MAX_ENTRY_BYTES = 65_536
+"""A larger verdict is not kept."""
 
 
 class VerdictCache:
@@ -25,9 +28,13 @@ class VerdictCache:
         return entry[0]
 
     def put(self, key: bytes, verdict: Verdict) -> None:
-        """Keep a verdict. Transient ones and ones too large to be worth it are not kept."""
-        size = ENTRY_BYTES + len(repr(verdict.detail)) + len(repr(verdict.full)) + 100 * len(verdict.steps or ())
-        if verdict.transient or verdict.error is not None or size > 65536:
+        """Keep a verdict. Transient ones, ones without a score and ones too large to be worth it are not kept."""
+        if verdict.transient or verdict.score is None:
+            return
+        size = (
+            ENTRY_BYTES + _size([verdict.detail, verdict.full, verdict.components]) + 200 * len(verdict.steps or ())
+        )
+        if size > MAX_ENTRY_BYTES:
             return
         old = self._entries.pop(key, None)
         if old is not None:
@@ -40,3 +47,14 @@ class VerdictCache:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def _size(value: Any) -> int:
+    """About the bytes that a plain value takes (sys.getsizeof of CPython 3.11, rounded up)."""
+    if isinstance(value, str):
+        return 80 + len(value) * (1 if value.isascii() else 4)
+    if isinstance(value, dict):
+        return 240 + sum(40 + _size(key) + _size(inner) for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return 90 + sum(12 + _size(inner) for inner in value)
+    return 32

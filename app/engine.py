@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,10 +18,11 @@ from app.errors import Problem
 from app.recorder import Recorder
 from app.registry import Registry, Resolved
 from app.results import Detail, Result, ScoredBatch, verdict_body, without_text
+from app.soundness import is_sound
 from app.store.ids import uuid7, uuid7s
 from app.store.projects import Project
 from app.store.writer import Batch, CompletionRow, IdempotencyRow, ScoreRow
-from verifiers.base import Context, ErrorType, Guard, Item, Outcome, Verdict, Verifier, past_deadline
+from verifiers.base import Context, ErrorType, GivingWay, Guard, Item, Outcome, Verdict, Verifier, past_deadline
 
 log = structlog.get_logger()
 
@@ -31,7 +31,8 @@ TRIAL_S = 30.0
 GRACE_S = 1.0
 """How far past its deadline a kind may run before the engine answers without it."""
 
-NO_SCORE = frozenset((Outcome.UNSCORED, Outcome.PENDING))
+MERGE_ROUNDS = 3
+"""How often an item is tried again because the request that was verifying it failed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +113,7 @@ class Engine:
         """
         slots = await self.verify(project, verifier, tasks, options)
         batch_id = uuid7()
-        results, batch = self._prepare(project, tasks, slots, options, batch_id, idempotency)
+        results, batch = await self._prepare(project, tasks, slots, options, batch_id, idempotency)
         await self._recorder.record(batch)
         if batch.duplicate:
             raise DuplicateError
@@ -196,49 +197,69 @@ class Engine:
         self, project: Project, resolved: Resolved, slots: list[Slot], items: list[Item], deadline: float
     ) -> None:
         """Take verdicts from the cache, wait for those in flight elsewhere, and verify the rest once each."""
-        keys = [_cache_key(project.id, resolved, item) for item in items]
-        mine: dict[bytes, int] = {}
-        waits: list[tuple[int, asyncio.Future[Verdict]]] = []
-        for position, key in enumerate(keys):
+        keys = []
+        turn = GivingWay()
+        for item in items:
+            await turn.over()
+            keys.append(_cache_key(project.id, resolved, item))
+        left: Sequence[int] = range(len(items))
+        for _ in range(MERGE_ROUNDS):
+            leading, following = self._divide(keys, left, slots)
+            try:
+                await self._call(resolved, [slots[p] for p in leading], [items[p] for p in leading], deadline)
+            finally:
+                for position in leading:
+                    verdict = slots[position].verdict or past_deadline()
+                    self._in_flight.pop(keys[position]).set_result(verdict)
+                    self._cache.put(keys[position], verdict)
+            left, overdue = await self._follow(slots, following, deadline)
+            await self._call(resolved, [slots[p] for p in overdue], [items[p] for p in overdue], deadline)
+            if not left:
+                return
+
+    def _divide(
+        self, keys: Sequence[bytes], positions: Sequence[int], slots: Sequence[Slot]
+    ) -> tuple[list[int], list[tuple[int, asyncio.Future[Verdict]]]]:
+        """Fill what the cache has; of the rest, the positions to verify, and those that someone verifies already."""
+        leading: list[int] = []
+        following: list[tuple[int, asyncio.Future[Verdict]]] = []
+        for position in positions:
+            key = keys[position]
             known = self._cache.get(key)
             if known is not None:
                 slots[position].verdict, slots[position].cached = known, True
             elif key in self._in_flight:
-                waits.append((position, self._in_flight[key]))
+                following.append((position, self._in_flight[key]))
             else:
-                mine[key] = position
                 self._in_flight[key] = asyncio.get_running_loop().create_future()
-        leaders = list(mine.values())
-        try:
-            await self._call(resolved, [slots[p] for p in leaders], [items[p] for p in leaders], deadline)
-        finally:
-            for key, position in mine.items():
-                verdict = slots[position].verdict or past_deadline()
-                self._in_flight.pop(key).set_result(verdict)
-                self._cache.put(key, verdict)
-        await self._await_others(resolved, slots, items, waits, deadline)
+                leading.append(position)
+        return leading, following
 
-    async def _await_others(
-        self,
-        resolved: Resolved,
-        slots: list[Slot],
-        items: list[Item],
-        waits: list[tuple[int, asyncio.Future[Verdict]]],
-        deadline: float,
-    ) -> None:
-        """Take verdicts that another request (or another item of this one) was computing."""
-        if not waits:
-            return
-        await asyncio.wait({future for _, future in waits}, timeout=max(0.0, deadline - time.monotonic()))
+    @staticmethod
+    async def _follow(
+        slots: Sequence[Slot], following: Sequence[tuple[int, asyncio.Future[Verdict]]], deadline: float
+    ) -> tuple[list[int], list[int]]:
+        """Take the verdicts that others were computing.
+
+        Returns the positions to try again, since theirs failed for want of time or a worker, and those to verify
+        without waiting longer, since theirs takes more than half of the time that is left.
+        """
+        if not following:
+            return [], []
+        await asyncio.wait({future for _, future in following}, timeout=max(0.0, deadline - time.monotonic()) / 2)
         again: list[int] = []
-        for position, future in waits:
+        overdue: list[int] = []
+        for position, future in following:
             if not future.done():
-                slots[position].verdict = past_deadline()
-            elif future.result().transient:  # theirs failed for want of time or a worker; ours may have both
+                overdue.append(position)
+                continue
+            verdict = future.result()
+            slots[position].verdict = verdict
+            if verdict.error.retryable if verdict.error else verdict.transient:
                 again.append(position)
             else:
-                slots[position].verdict, slots[position].cached = future.result(), True
-        await self._call(resolved, [slots[p] for p in again], [items[p] for p in again], deadline)
+                slots[position].cached = True
+        return again, overdue
 
     def _unavailable(self, resolved: Resolved) -> Verdict | None:
         """The verdict of a kind that failed its self-check; None for a sound one."""
@@ -280,23 +301,32 @@ class Engine:
     async def _guarded_verify(self, resolved: Resolved, items: Sequence[Item], deadline: float) -> list[Verdict]:
         """`verify`, its contract enforced. Where it raises on a batch, items are tried alone."""
         try:
-            verdicts = await resolved.verifier.verify(items, Context(deadline, self._guard))
+            return self._checked(resolved, items, await self._verified(resolved, items, deadline))
         except Exception as error:
             log.exception("verifier raised", kind=resolved.kind, items=len(items))
             if len(items) == 1:
-                return [_fault(f"{resolved.label} raised {type(error).__name__}")]
-            return [
-                (await self._guarded_verify(resolved, [item], deadline))[0]
-                if time.monotonic() < deadline
-                else past_deadline()
-                for item in items
-            ]
-        if len(verdicts) != len(items):
-            return [_fault(f"{resolved.label} gave {len(verdicts)} verdicts for {len(items)} items")] * len(items)
-        unsound = _fault(f"{resolved.label} gave an unsound verdict")
-        return [verdict if _sound(verdict) else unsound for verdict in verdicts]
+                return [_raised(resolved, error)]
+        return [await self._verified_alone(resolved, item, deadline) for item in items]
 
-    def _prepare(
+    async def _verified_alone(self, resolved: Resolved, item: Item, deadline: float) -> Verdict:
+        if time.monotonic() > deadline:
+            return past_deadline()
+        try:
+            return self._checked(resolved, [item], await self._verified(resolved, [item], deadline))[0]
+        except Exception as error:  # logged for the batch, once
+            return _raised(resolved, error)
+
+    async def _verified(self, resolved: Resolved, items: Sequence[Item], deadline: float) -> object:
+        return await resolved.verifier.verify(items, Context(deadline, self._guard))
+
+    @staticmethod
+    def _checked(resolved: Resolved, items: Sequence[Item], verdicts: object) -> list[Verdict]:
+        if not isinstance(verdicts, Sequence) or len(verdicts) != len(items):
+            return [_fault(f"{resolved.label} did not give one verdict for each of {len(items)} items")] * len(items)
+        unsound = _fault(f"{resolved.label} gave an unsound verdict")
+        return [verdict if is_sound(verdict) else unsound for verdict in verdicts]
+
+    async def _prepare(
         self,
         project: Project,
         tasks: Sequence[Task],
@@ -309,7 +339,9 @@ class Engine:
         results: list[Result] = []
         rows: list[ScoreRow] = []
         completions: dict[UUID, CompletionRow] = {}
+        turn = GivingWay()
         for task, slot, score_id in zip(tasks, slots, uuid7s(len(tasks)), strict=True):
+            await turn.over()
             result, stored = _result(task, slot, score_id, options, project)
             results.append(result)
             resolved = slot.resolved
@@ -369,11 +401,7 @@ def _refused(result: Result) -> Result:
 def _result(task: Task, slot: Slot, score_id: UUID, options: Options, project: Project) -> tuple[Result, str]:
     """An item's answer, and the body to store (which keeps the brief detail even where none is asked for)."""
     verdict = slot.verdict or _fault("no verdict")
-    try:
-        body = verdict_body(verdict, options.detail)
-    except (ValueError, TypeError):  # NaN, infinity, or what is no JSON, inside detail
-        verdict = _fault(f"{slot.resolved.label if slot.resolved else 'the verifier'} gave a detail that is not JSON")
-        body = verdict_body(verdict, options.detail)
+    body = verdict_body(verdict, options.detail)
     if project.keep != "full":
         stored = without_text(verdict)
     elif options.detail == "none":
@@ -428,17 +456,8 @@ def _cache_key(project_id: UUID, resolved: Resolved, item: Item) -> bytes:
     return hashed.digest()
 
 
-def _sound(verdict: Verdict) -> bool:
-    """Whether a verdict keeps the rules: a finite score exactly where its outcome has one, an error where not."""
-    if verdict.outcome in NO_SCORE:
-        scored = verdict.score is None and (verdict.error is not None or verdict.outcome is Outcome.PENDING)
-    else:
-        scored = verdict.score is not None and math.isfinite(verdict.score) and verdict.error is None
-    return (
-        scored
-        and all(math.isfinite(value) for value in verdict.components.values())
-        and all(math.isfinite(step.score) for step in verdict.steps or ())
-    )
+def _raised(resolved: Resolved, error: Exception) -> Verdict:
+    return _fault(f"{resolved.label} raised {type(error).__name__}")
 
 
 def _fault(message: str) -> Verdict:

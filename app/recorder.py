@@ -9,7 +9,7 @@ import structlog
 
 from app.metrics import COMMIT_BATCHES, COMMIT_SECONDS
 from app.store.database import Database, unreachable
-from app.store.faults import is_unreachable
+from app.store.faults import may_pass
 from app.store.writer import Batch, Writer
 
 log = structlog.get_logger()
@@ -26,7 +26,9 @@ class Recorder:
     def __init__(self, database: Database) -> None:
         self._writer = Writer(database)
         self._waiting: list[tuple[Batch, asyncio.Future[None], float]] = []
+        self._taken: list[tuple[Batch, asyncio.Future[None], float]] = []
         self._wake = asyncio.Event()
+        self._closing = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -34,6 +36,8 @@ class Recorder:
 
     async def record(self, batch: Batch) -> None:
         """Return once the batch is committed (or found to be a duplicate). Raises `Problem` (503) if it cannot be."""
+        if self._closing:
+            raise unreachable()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((batch, done, time.monotonic()))
         self._wake.set()
@@ -41,9 +45,9 @@ class Recorder:
 
     async def _run(self) -> None:
         pause = 0.05
-        while True:
+        while not (self._closing and not self._waiting):
             await self._wake.wait()
-            taken = self._take()
+            taken = self._taken = self._take()
             if not taken:
                 self._wake.clear()
                 continue
@@ -51,9 +55,10 @@ class Recorder:
                 with COMMIT_SECONDS.time():
                     await self._writer.commit([batch for batch, _, _ in taken])
             except Exception as error:
-                if is_unreachable(error):
+                if may_pass(error):
                     log.warning("commit put off: database unreachable", error=type(error).__name__)
                     self._waiting[:0] = self._patient(taken)
+                    self._taken = []
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, 1.0)
                 else:
@@ -86,14 +91,14 @@ class Recorder:
         return [entry for entry in taken if entry[2] > limit]
 
     async def close(self) -> None:
-        """Write what is waiting, then stop."""
-        if self._task is None:
-            return
-        waiting = [done for _, done, _ in self._waiting]
-        if waiting:
-            await asyncio.wait(waiting, timeout=PATIENCE_S)
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        """Write what is waiting, then stop. What the database does not take in time is answered with 503."""
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=PATIENCE_S)
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        _fail([*self._taken, *self._waiting], unreachable())
         await self._writer.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -48,7 +49,7 @@ def without_text(verdict: Verdict) -> str:
     """The stored body under a policy that keeps no completions: stages and error types, nothing a caller wrote."""
     stage = {key: verdict.detail[key] for key in ("stage", "fault") if key in verdict.detail}
     error = verdict.error
-    return f'"detail":{wire.encode(stage)},"components":{wire.encode(verdict.components)},"steps":null,"error":' + (
+    return f'"detail":{wire.encode(stage)},"components":{{}},"steps":null,"error":' + (
         "null" if error is None else wire.encode(_error(error.type, "not kept", error.retryable))
     )
 
@@ -73,7 +74,7 @@ class Result:
         score = self.score if self.score is not None or not zero else 0.0
         return (
             f'{{"id":{wire.encode(self.item_id)},"score_id":"{self.score_id}","verifier":{wire.encode(self.verifier)},'
-            f'"score":{"null" if score is None else repr(score)},"outcome":"{self.outcome}",{self.body},'
+            f'"score":{"null" if score is None else repr(float(score))},"outcome":"{self.outcome}",{self.body},'
             f'"ms":{self.ms:.3f},"cached":{"true" if self.cached else "false"}}}'
         )
 
@@ -120,7 +121,7 @@ class ScoredBatch:
     def encoded(self, *, zero: bool = False) -> str:
         """The /score answer as JSON. The summary's mean is over scored items only, null where there are none."""
         scored = [result.score for result in self.results if result.score is not None]
-        mean = sum(scored) / len(scored) if scored else None
+        mean = math.fsum(score / len(scored) for score in scored) if scored else None
         summary = {
             "count": len(self.results),
             "scored": len(scored),

@@ -92,18 +92,23 @@ async def _recheck(engine: Engine, guard: GuardedPool) -> None:
             engine.unavailable = await check_kinds(guard, only=tuple(engine.unavailable))
 
 
-async def maintain_once(connection: Connection, now: datetime) -> None:
-    """Partitions ahead of the clock; completions and idempotency keys past their time removed."""
+async def maintain_once(connection: Connection, now: datetime) -> int:
+    """Partitions ahead of the clock; idempotency keys and some completions past their time removed.
+
+    Returns how many completions were removed; none are left once it is 0.
+    """
     await scores.ensure_partitions(connection, now)
-    await scores.forget_completions(connection, now)
     await scores.forget_idempotency(connection, now, IDEMPOTENCY_AGE)
+    return await scores.forget_completions(connection, now)
 
 
 async def _maintain(database: Database) -> None:
     while True:
         try:
-            async with database.begin() as connection:
-                await maintain_once(connection, datetime.now(UTC))
+            removed = 1
+            while removed:
+                async with database.begin() as connection:
+                    removed = await maintain_once(connection, datetime.now(UTC))
         except Problem as problem:
             log.warning("maintenance put off", reason=problem.detail)
         except Exception:

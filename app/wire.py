@@ -63,7 +63,7 @@ def decode(body: bytes) -> Any:
     if too_deep(body):
         raise Problem("invalid-json", f"the body nests deeper than {MAX_DEPTH} levels")
     try:
-        return _decoder.decode(body.decode("utf-8", "surrogatepass"))
+        return _decoder.decode(_text(body))
     except UnicodeDecodeError as error:
         raise Problem("invalid-json", f"the body is not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
@@ -74,6 +74,15 @@ def decode(body: bytes) -> Any:
         raise Problem("invalid-json", f"the body nests deeper than {MAX_DEPTH} levels") from None
     except ValueError:  # the interpreter's bound on the digits of an integer
         raise Problem("invalid-json", "an integer has too many digits; send it as a string") from None
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        text = body.decode("utf-8", "surrogatepass")
+    # Surrogates written out as bytes: a pair of them is one character, as it is where JSON escapes spell it.
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 def encode(value: Any) -> str:
@@ -92,24 +101,54 @@ async def read_body(
     encoding = (content_encoding or "identity").strip().lower()
     if encoding not in ("identity", "gzip", "deflate"):
         raise Problem("unsupported-encoding", "send the body plain, or with Content-Encoding gzip or deflate")
-    if content_length is not None and content_length.isdigit() and int(content_length) > MAX_BODY:
+    declared = content_length or ""
+    if declared.isascii() and declared.isdigit() and int(declared[:12]) > MAX_BODY:
         raise _too_large()
-    unpack = None if encoding == "identity" else zlib.decompressobj(wbits=47)  # 47: gzip or zlib, by its header
+    unpack = None if encoding == "identity" else _Unpacker(encoding)
     parts: list[bytes] = []
-    size = 0
+    taken = size = 0
     async for chunk in chunks:
-        if unpack is not None:
-            try:
-                chunk = unpack.decompress(chunk, MAX_BODY - size + 1)
-            except zlib.error as error:
-                raise Problem("invalid-encoding", f"the {encoding} body is damaged: {error}") from None
-        size += len(chunk)
-        if size > MAX_BODY or (unpack is not None and unpack.unconsumed_tail):
+        taken += len(chunk)
+        part = chunk if unpack is None else unpack.feed(chunk, MAX_BODY - size)
+        size += len(part)
+        if size > MAX_BODY or taken > MAX_BODY:
             raise _too_large()
-        parts.append(chunk)
-    if unpack is not None and not unpack.eof:
-        raise Problem("invalid-encoding", f"the {encoding} body is cut short")
+        parts.append(part)
+    if unpack is not None:
+        unpack.end()
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class _Unpacker:
+    """Decompresses chunk by chunk. A gzip body may have several members (RFC 1952, section 2.2)."""
+
+    def __init__(self, encoding: str) -> None:
+        self._encoding = encoding
+        self._bits = 31 if encoding == "gzip" else 15
+        self._stream = zlib.decompressobj(self._bits)
+
+    def feed(self, chunk: bytes, room: int) -> bytes:
+        """What the chunk unpacks to, or `room` bytes of it and one more."""
+        parts: list[bytes] = []
+        while chunk and room >= 0:
+            if self._stream.eof:
+                if self._encoding != "gzip":
+                    raise self._damaged("something follows its end")
+                self._stream = zlib.decompressobj(self._bits)
+            try:
+                parts.append(self._stream.decompress(chunk, room + 1))
+            except zlib.error as error:
+                raise self._damaged(str(error)) from None
+            room -= len(parts[-1])
+            chunk = self._stream.unused_data
+        return b"".join(parts)
+
+    def end(self) -> None:
+        if not self._stream.eof:
+            raise self._damaged("it is cut short")
+
+    def _damaged(self, why: str) -> Problem:
+        return Problem("invalid-encoding", f"the {self._encoding} body is damaged: {why}")
 
 
 def _too_large() -> Problem:

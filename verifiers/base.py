@@ -21,6 +21,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 MAX_DETAIL_CHARS = 200
 """Caller text quoted in a verdict's detail or in an error message is cut to this many characters."""
+TURN_S = 0.004
+"""How long work on the event loop goes on before others get their turn."""
 
 
 class Outcome(StrEnum):
@@ -352,14 +354,9 @@ async def verify_each(items: Sequence[Item], ctx: Context, verify_one: Callable[
     For kinds whose single verdict takes microseconds. `BadItemError` becomes that item's `bad_item`.
     """
     verdicts: list[Verdict] = []
-    give_way = time.monotonic() + 0.004
+    turn = GivingWay()
     for item in items:
-        now = time.monotonic()
-        if now > give_way:
-            await asyncio.sleep(0)
-            now = time.monotonic()
-            give_way = now + 0.004
-        if now > ctx.deadline:
+        if await turn.over() > ctx.deadline:
             verdicts.append(past_deadline())
             continue
         try:
@@ -367,6 +364,22 @@ async def verify_each(items: Sequence[Item], ctx: Context, verify_one: Callable[
         except BadItemError as error:
             verdicts.append(Verdict.bad_item(str(error)))
     return verdicts
+
+
+class GivingWay:
+    """Keeps a long loop from holding up the event loop: other tasks get their turn every `TURN_S`."""
+
+    def __init__(self) -> None:
+        self._until = time.monotonic() + TURN_S
+
+    async def over(self) -> float:
+        """Give way if the turn is over; the time, in `time.monotonic()` seconds."""
+        now = time.monotonic()
+        if now > self._until:
+            await asyncio.sleep(0)
+            now = time.monotonic()
+            self._until = now + TURN_S
+        return now
 
 
 def past_deadline() -> Verdict:

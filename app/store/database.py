@@ -14,11 +14,12 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import URL, Row, make_url, text
 from sqlalchemy import Connection as SyncConnection
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 import migrations
 from app.errors import Problem
-from app.store.faults import is_unreachable
+from app.store.faults import may_pass
 
 log = structlog.get_logger()
 
@@ -33,7 +34,10 @@ MIGRATION_LOCK = 0x41535359
 
 def async_url(url: str) -> URL:
     """The URL with the asyncpg driver; raises ValueError for a database other than PostgreSQL."""
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ValueError("ASSAY_DATABASE_URL must look like postgresql://user:password@host/database") from None
     if parsed.get_backend_name() not in ("postgresql", "postgres"):
         raise ValueError(f"ASSAY_DATABASE_URL must name a PostgreSQL database, not {parsed.get_backend_name()!r}")
     # libpq's name for the option, which URLs carry, is not asyncpg's
@@ -64,7 +68,7 @@ class Database:
             async with self.engine.begin() as connection:
                 yield connection
         except Exception as error:
-            if not is_unreachable(error):
+            if not may_pass(error):
                 raise
             log.warning("database unreachable", error=type(error).__name__)
             raise unreachable() from error
@@ -97,7 +101,7 @@ class Database:
                     rows: list[asyncpg.Record] = await self._reader.fetch(query, *values)
                     return rows
                 except Exception as error:
-                    if not is_unreachable(error):
+                    if not may_pass(error):
                         raise
                     if self._reader is not None:
                         self._reader.terminate()

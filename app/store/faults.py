@@ -6,8 +6,9 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-_UNREACHABLE_CLASSES = ("08", "53", "57")
-"""SQLSTATE classes: connection exception, insufficient resources, operator intervention."""
+_PASSING = ("08", "25006", "40", "53", "57")
+"""SQLSTATEs, or their first characters: connection exception, read-only transaction (a failover), transaction
+rollback (deadlock, serialization), insufficient resources, operator intervention."""
 _REFUSED_CLASSES = ("21", "22", "23", "44", "54", "P0")
 """SQLSTATE classes: cardinality, data exception, integrity, check option, program limit, raised by a trigger."""
 
@@ -16,17 +17,19 @@ def _sqlstate(error: BaseException) -> str:
     return str(getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or "")
 
 
-def is_unreachable(error: BaseException) -> bool:
-    """Whether the database could not be reached, or went away: the same request may succeed later."""
+def may_pass(error: BaseException) -> bool:
+    """Whether the database could not be reached, went away, or was busy: the same request may succeed later."""
     if isinstance(error, OSError | TimeoutError | PoolTimeoutError):
         return True
     if isinstance(error, DBAPIError):
-        return error.connection_invalidated or (error.orig is not None and is_unreachable(error.orig))
+        return error.connection_invalidated or (error.orig is not None and may_pass(error.orig))
     if isinstance(error, asyncpg.DataError):
         return False
-    if isinstance(error, asyncpg.InterfaceError):  # the client's own: "connection is closed"
+    if isinstance(
+        error, asyncpg.InterfaceError | asyncpg.InternalClientError
+    ):  # the client's: "connection is closed"
         return True
-    return _sqlstate(error).startswith(_UNREACHABLE_CLASSES)
+    return _sqlstate(error).startswith(_PASSING)
 
 
 def is_refused(error: BaseException) -> bool:

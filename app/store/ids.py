@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
 
 _last = 0
 
@@ -36,10 +39,10 @@ def uuid7() -> UUID:
 
 def first_uuid7_at(moment: datetime) -> UUID:
     """The smallest id of `moment`, for ranges of time over ids."""
-    millis = int(moment.timestamp() * 1000)
+    millis = (moment - EPOCH) // MILLISECOND
     return UUID(int=max(0, min(millis, (1 << 48) - 1)) << 80)
 
 
 def time_of(id: UUID) -> datetime:
     """When the id was made, to the millisecond, in UTC."""
-    return datetime.fromtimestamp((id.int >> 80) / 1000, UTC)
+    return EPOCH + (id.int >> 80) * MILLISECOND

@@ -9,12 +9,14 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Row, Select, Uuid, bindparam, delete, select, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.store.database import Connection
 from app.store.ids import first_uuid7_at
 from app.store.tables import completions, idempotency, projects, scores, verifier_versions, verifiers
 from app.store.verifiers import matching
 
+PARTITION_LOCK = 0x41535350
+"""Key of the advisory lock under which partitions are made."""
 FORGET_BATCH = 20_000
 """Rows that one statement of the retention sweep removes at the most, so that no lock is held for long."""
 
@@ -40,7 +42,7 @@ def _select() -> Select[Any]:
     )
 
 
-async def get(connection: AsyncConnection, project_id: UUID, id: UUID) -> Row[Any] | None:
+async def get(connection: Connection, project_id: UUID, id: UUID) -> Row[Any] | None:
     """One score with what was kept of its item (`sha256` and `item`, null where not kept)."""
     query = (
         _select()
@@ -54,7 +56,7 @@ async def get(connection: AsyncConnection, project_id: UUID, id: UUID) -> Row[An
     return (await connection.execute(query)).one_or_none()
 
 
-async def get_many(connection: AsyncConnection, project_id: UUID, ids: Sequence[UUID]) -> Sequence[Row[Any]]:
+async def get_many(connection: Connection, project_id: UUID, ids: Sequence[UUID]) -> Sequence[Row[Any]]:
     """Scores by their ids, in the order of the ids."""
     wanted = bindparam("ids", list(ids), type_=ARRAY(Uuid))
     query = _select().where(scores.c.project_id == project_id, scores.c.id == wanted.any_())
@@ -63,7 +65,7 @@ async def get_many(connection: AsyncConnection, project_id: UUID, ids: Sequence[
 
 
 async def list_page(
-    connection: AsyncConnection,
+    connection: Connection,
     project_id: UUID,
     filter: Filter,
     before: UUID | None,
@@ -90,22 +92,35 @@ async def list_page(
     return list(await connection.execute(query))
 
 
-async def ensure_partitions(connection: AsyncConnection, now: datetime, months: int = 3) -> None:
-    """Make the monthly partitions of this month and the ones to come."""
+async def ensure_partitions(connection: Connection, now: datetime, months: int = 3) -> None:
+    """Make the monthly partitions of this month and the ones to come; one process at a time does.
+
+    Rows that a clock far off put among the rest move into their month when it is made.
+    """
+    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": PARTITION_LOCK})
     month = datetime(now.year, now.month, 1, tzinfo=UTC)
     for _ in range(months):
         following = (month + timedelta(days=32)).replace(day=1)
-        for table in (scores.name, completions.name):
-            await connection.execute(
-                text(
-                    f"CREATE TABLE IF NOT EXISTS {table}_{month:%Y_%m} PARTITION OF {table} "
-                    f"FOR VALUES FROM ('{first_uuid7_at(month)}') TO ('{first_uuid7_at(following)}')"
-                )
-            )
+        for table, key in ((scores.name, "id"), (completions.name, "score_id")):
+            await _ensure_partition(connection, table, key, month, following)
         month = following
 
 
-async def forget_completions(connection: AsyncConnection, now: datetime) -> int:
+async def _ensure_partition(connection: Connection, table: str, key: str, start: datetime, end: datetime) -> None:
+    name = f"{table}_{start:%Y_%m}"
+    if (await connection.execute(text("SELECT to_regclass(:name)"), {"name": name})).scalar() is not None:
+        return
+    low, high = first_uuid7_at(start), first_uuid7_at(end)
+    for statement in (
+        f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)",
+        f"WITH moved AS (DELETE FROM {table}_other WHERE {key} >= '{low}' AND {key} < '{high}' RETURNING *) "  # noqa: S608 - names and ids of our own making
+        f"INSERT INTO {name} SELECT * FROM moved",
+        f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{low}') TO ('{high}')",
+    ):
+        await connection.execute(text(statement))
+
+
+async def forget_completions(connection: Connection, now: datetime) -> int:
     """Remove some completions that have outlived their project's retention; how many."""
     removed = 0
     policies = await connection.execute(
@@ -125,6 +140,6 @@ async def forget_completions(connection: AsyncConnection, now: datetime) -> int:
     return removed
 
 
-async def forget_idempotency(connection: AsyncConnection, now: datetime, age: timedelta) -> None:
+async def forget_idempotency(connection: Connection, now: datetime, age: timedelta) -> None:
     """Remove idempotency keys older than `age`."""
     await connection.execute(delete(idempotency).where(idempotency.c.created_at < now - age))

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, Select, and_, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.database import Database
@@ -113,7 +113,7 @@ async def list_page(
     query = (
         _select()
         .where(verifiers.c.project_id.in_([project_id, BUILTIN_PROJECT]), verifiers.c.archived_at.is_(None))
-        .distinct(verifiers.c.name)
+        .ext(distinct_on(verifiers.c.name))
         .order_by(
             verifiers.c.name,
             (verifiers.c.project_id == project_id).desc(),

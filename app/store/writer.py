@@ -12,7 +12,7 @@ from uuid import UUID
 import asyncpg
 
 from app.store.database import Database
-from app.store.faults import is_refused, is_unreachable
+from app.store.faults import is_refused, may_pass
 from app.store.tables import completions, scores
 
 ScoreRow = tuple[
@@ -30,6 +30,7 @@ _CLAIM = """
     INSERT INTO idempotency (project_id, key, request_sha256, score_ids)
     VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING key
 """
+_RECORDED = "SELECT id, outcome FROM scores WHERE project_id = $1 AND id = ANY($2)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +75,17 @@ class Writer:
         """Write the batches in one transaction, so that one flush to disk serves them all.
 
         Where the database refuses a row, the batches are written one by one, and the batch with that row row by
-        row: nobody's neighbour is lost. Raises what `faults.is_unreachable` recognises if the database is away;
-        calling again is safe, since what had been committed is not written twice.
+        row: nobody's neighbour is lost. Raises what `faults.may_pass` recognises if the database is away; calling
+        again is safe, since what had been committed is not written twice.
         """
         try:
             connection = await self._connected()
-            fresh = await self._not_yet_written(connection, batches)
-            await self._commit_together(connection, fresh)
+            if self._unsure:
+                batches = [batch for batch in batches if not await _written(connection, batch)]
+            await self._commit_together(connection, batches)
             self._unsure = False
         except Exception as error:
-            if is_unreachable(error):
+            if may_pass(error):
                 self._unsure = True
                 self._drop()
             raise
@@ -91,7 +93,10 @@ class Writer:
     async def _commit_together(self, connection: asyncpg.Connection, batches: Sequence[Batch]) -> None:
         try:
             async with connection.transaction():
-                winners = [batch for batch in batches if await self._claimed(connection, batch)]
+                # in one order for every process, so that two that claim the same keys do not lock each other out
+                winners = [
+                    batch for batch in sorted(batches, key=_claim_order) if await self._claimed(connection, batch)
+                ]
                 await _copy(connection, winners)
         except Exception as error:
             if not is_refused(error):
@@ -107,7 +112,9 @@ class Writer:
         except Exception as error:
             if not is_refused(error):
                 raise
-            await self._commit_row_by_row(connection, batch)
+            # rows that exist already are this batch's own: a commit taken for lost went through after all
+            if not await _written(connection, batch):
+                await self._commit_row_by_row(connection, batch)
 
     async def _commit_row_by_row(self, connection: asyncpg.Connection, batch: Batch) -> None:
         refused: list[int] = []
@@ -122,25 +129,14 @@ class Writer:
         batch.refused = refused
 
     async def _claimed(self, connection: asyncpg.Connection, batch: Batch) -> bool:
+        """Whether the batch is to be written: it has no key, or its key was free."""
         claim = batch.idempotency
         if claim is None:
             return True
-        row = await connection.fetchrow(_CLAIM, claim.project_id, claim.key, claim.request_sha256, batch.ids)
-        batch.duplicate = row is None
-        return not batch.duplicate
-
-    async def _not_yet_written(self, connection: asyncpg.Connection, batches: Sequence[Batch]) -> Sequence[Batch]:
-        """The batches to write: all, unless the last commit's end is unknown and may have written some."""
-        if not self._unsure:
-            return batches
-        firsts = [batch.scores[0] for batch in batches]
-        rows = await connection.fetch(
-            "SELECT id FROM scores WHERE (project_id, id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))",
-            [row[0] for row in firsts],
-            [row[1] for row in firsts],
-        )
-        written = {row["id"] for row in rows}
-        return [batch for batch in batches if batch.scores[0][1] not in written]
+        if await connection.fetchrow(_CLAIM, claim.project_id, claim.key, claim.request_sha256, batch.ids):
+            return True
+        batch.duplicate = not await _written(connection, batch)
+        return False
 
     async def _connected(self) -> asyncpg.Connection:
         if self._connection is None or self._connection.is_closed():
@@ -155,6 +151,21 @@ class Writer:
     async def close(self) -> None:
         if self._connection is not None:
             await self._connection.close(timeout=5)
+
+
+def _claim_order(batch: Batch) -> tuple[str, str]:
+    claim = batch.idempotency
+    return ("", "") if claim is None else (str(claim.project_id), claim.key)
+
+
+async def _written(connection: asyncpg.Connection, batch: Batch) -> bool:
+    """Whether the batch was committed before; if so, `refused` is set as it was then."""
+    rows = await connection.fetch(_RECORDED, batch.scores[0][0], batch.ids)
+    if not rows:
+        return False
+    outcomes = {row["id"]: row["outcome"] for row in rows}
+    batch.refused = [at for at, row in enumerate(batch.scores) if outcomes.get(row[1]) != row[9]]
+    return True
 
 
 async def _copy(connection: asyncpg.Connection, batches: Sequence[Batch]) -> None:

@@ -68,7 +68,7 @@ def test_a_detail_that_is_not_json_is_refused(bad: Any) -> None:
 def test_what_is_stored_without_text_holds_no_words_of_the_caller() -> None:
     stored = json.loads("{" + without_text(RICH) + "}")
     assert stored["detail"] == {"stage": "parts", "fault": "cpu"}
-    assert stored["components"] == {"style": 0.25, "facts": 0.75}
+    assert stored["components"] == {}  # some kinds name them after what the caller sent
     assert stored["steps"] is None
     bad = json.loads("{" + without_text(Verdict.bad_item("reference/secret: no")) + "}")
     assert bad["error"] == {"type": "bad_item", "message": "not kept", "retryable": False}

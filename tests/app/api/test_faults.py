@@ -14,8 +14,10 @@ from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
 
+import asyncpg
 import pytest
 
+from app.store.faults import is_refused, may_pass
 from tests.app.api.support import (
     Project,
     database_of,
@@ -99,6 +101,13 @@ def test_postgresql_killed_in_the_middle_of_batches_and_back_again(make_service:
         assert len(recorded.get(run, ITEMS)) == len(ITEMS)  # all of a batch or nothing of it
         again = ok(traffic.once(run))
         assert [item["score_id"] for item in again["items"]] == [s["id"] for s in reversed(project.scores(run=run))]
+
+
+def test_a_connection_that_breaks_under_a_query_counts_as_a_database_that_is_away() -> None:
+    """What asyncpg may raise in the kill above, while the server's last words are still unread."""
+    broken = asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")
+    assert may_pass(broken)
+    assert not is_refused(broken)
 
 
 def test_while_postgresql_hangs_the_service_says_so_and_goes_on_afterwards(

@@ -20,7 +20,7 @@ NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
 def test_what_was_answered_is_what_is_recorded(project: Project) -> None:
-    items = [
+    items: list[dict[str, Any]] = [
         {
             "id": "right",
             "group": "g1",
@@ -53,7 +53,13 @@ def test_what_was_answered_is_what_is_recorded(project: Project) -> None:
             assert (whole["item"], whole["completion_sha256"], whole["group"]) == (None, None, None)
             continue
         assert whole["group"] == sent["group"]
-        empty = {"prompt": None, "reference": None, "tokens": None, "finish_reason": None, "metadata": {}}
+        empty: dict[str, Any] = {
+            "prompt": None,
+            "reference": None,
+            "tokens": None,
+            "finish_reason": None,
+            "metadata": {},
+        }
         assert whole["item"] == {**empty, **{k: v for k, v in sent.items() if k not in ("id", "group")}}
         assert whole["completion_sha256"] == hashlib.sha256(str(sent["completion"]).encode()).hexdigest()
 

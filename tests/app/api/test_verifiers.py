@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.app.api.support import Project, database_of, ok, problem, unique
+from tests.app.api.support import Project, database_of, is_problem, ok, problem, unique
 from tests.service import Service
 from verifiers.base import KINDS, load_kinds
 
@@ -23,7 +23,10 @@ def register(project: Project, name: str, pattern: str, status: int = 201, **fie
 
 
 def test_a_registration_is_answered_with_the_whole_version(project: Project) -> None:
-    examples = [{"completion": "thank you", "expect": 1.0}, {"prompt": "Hi", "completion": "no", "expect": "<0.5"}]
+    examples: list[dict[str, Any]] = [
+        {"completion": "thank you", "expect": 1.0},
+        {"prompt": "Hi", "completion": "no", "expect": "<0.5"},
+    ]
     made = ok(
         project.post(
             "/verifiers", {"name": "polite", **POLITE, "description": "Says \x00 thanks.", "examples": examples}
@@ -115,6 +118,8 @@ def test_examples_leave_no_scores(project: Project) -> None:
         ({"completion": "x"}, "/examples/0/expect"),
         ({"expect": 1}, "/examples/0/completion"),
         ({"completion": 5, "expect": 1}, "/examples/0/completion"),
+        ({"completion": [], "expect": 1}, "/examples/0/completion"),
+        ({"completion": [{"role": "user", "content": "x"}], "expect": 1}, "/examples/0/completion"),
         ({"completion": "x", "expect": "about 1"}, "/examples/0/expect"),
         ({"completion": "x", "expect": ">=nan"}, "/examples/0/expect"),
         ({"completion": "x", "expect": ">=1e3"}, "/examples/0/expect"),
@@ -132,12 +137,12 @@ def test_an_example_that_is_not_acceptable_is_named(project: Project, example: A
     problem(project.post("/verifiers", body), 422, "invalid-body", where)
 
 
-def test_an_endless_number_in_a_bound_is_no_fault_of_the_service(project: Project) -> None:
-    for bound in (">=" + "9" * 500, "<=0." + "1" * 5000):
-        answer = project.post(
-            "/verifiers", {"name": "bound", **POLITE, "examples": [{"completion": "x", "expect": bound}]}
-        )
-        assert answer.status in (201, 200, 422)
+@pytest.mark.parametrize("bound", [">=" + "9" * 500, ">=0." + "1" * 5000, "<-" + "0" * 5000], ids=lambda b: b[:6])
+def test_an_endless_number_in_a_bound_is_refused_in_a_few_words(project: Project, bound: str) -> None:
+    body = {"name": "bound", **POLITE, "examples": [{"completion": "x", "expect": bound}]}
+    answer = project.post("/verifiers", body)
+    assert answer.status == 422
+    assert is_problem(answer)["pointer"].startswith("/examples/0")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.errors import Problem
 from app.store.database import Database, async_url
-from app.store.faults import is_refused, is_unreachable
+from app.store.faults import is_refused, may_pass
 from tests.app.store.proxy import proxied
 
 
@@ -47,7 +47,7 @@ def raised(sqlstate: str) -> asyncpg.PostgresError:
     ids=repr,
 )
 def test_what_may_pass_is_tried_again(error: Exception) -> None:
-    assert is_unreachable(error)
+    assert may_pass(error)
     assert not is_refused(error)
 
 
@@ -66,7 +66,7 @@ def test_what_may_pass_is_tried_again(error: Exception) -> None:
 )
 def test_what_a_row_holds_is_refused_for_good(error: Exception) -> None:
     assert is_refused(error)
-    assert not is_unreachable(error)
+    assert not may_pass(error)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_what_a_row_holds_is_refused_for_good(error: Exception) -> None:
 )
 def test_what_is_our_own_fault_is_neither(error: Exception) -> None:
     assert not is_refused(error)
-    assert not is_unreachable(error)
+    assert not may_pass(error)
 
 
 @pytest.mark.parametrize("away", ["stopped", "dying", "cut"])
