@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.verifiers.support import ANY_JSON, FaultyGuard, InProcessGuard, NoGuard, configured, score, score_all
 from verifiers.base import ConfigError, ErrorType, GuardFault, Item, Outcome
 from verifiers.json_schema import MAX_FIELDS, MAX_JSON_CHARS, equal
-from verifiers.json_validator import MAX_CHARS, MAX_DEPTH, MAX_PATTERNS, MAX_VALUES
+from verifiers.json_schema.validator import MAX_CHARS, MAX_DEPTH, MAX_PATTERNS, MAX_VALUES
 
 PERSON = {
     "type": "object",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.verifiers.support import ANY_TEXT
-from verifiers.json_text import MAX_DEPTH, MAX_DIGITS, NotJSONError, read
+from verifiers.json_schema.text import MAX_DEPTH, MAX_DIGITS, NotJSONError, read
 
 PLAIN_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

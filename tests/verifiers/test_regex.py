@@ -8,9 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.verifiers.support import ANY_TEXT, InProcessGuard, NoGuard, configured, score, score_all
-from verifiers import patterns
 from verifiers.base import ConfigError, ErrorType, Item, Outcome
-from verifiers.patterns import MAX_BACKTRACKING_CHARS, MAX_CHARS, Backtracking, Linear, PatternError, compile_pattern
+from verifiers.regex import patterns
+from verifiers.regex.patterns import (
+    MAX_BACKTRACKING_CHARS,
+    MAX_CHARS,
+    Backtracking,
+    Linear,
+    PatternError,
+    compile_pattern,
+)
 
 LOOKAHEAD = r"^(?!.*sorry).*\d$"
 

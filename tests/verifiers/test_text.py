@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.verifiers.support import ANY_TEXT, InProcessGuard, NoGuard, configured, score
 from verifiers.base import ConfigError, ErrorType, Outcome
-from verifiers.similarity import MEASURES
 from verifiers.text import MAX_ALLOWED, MAX_MEASURED_CHARS, MAX_REFERENCE_CHARS
+from verifiers.text.similarity import MEASURES
 
 MODES = sorted(MEASURES)
 

@@ -20,8 +20,8 @@ from verifiers.base import (
     register,
 )
 from verifiers.direct import DirectKind
-from verifiers.json_text import NotJSONError, Source, read, values_at_most
-from verifiers.json_validator import Schema, SchemaError, compile_schema, size
+from verifiers.json_schema.text import NotJSONError, Source, read, values_at_most
+from verifiers.json_schema.validator import Schema, SchemaError, compile_schema, size
 from verifiers.thinking import Section, section
 
 MAX_JSON_CHARS = 2_000_000

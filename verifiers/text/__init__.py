@@ -19,8 +19,8 @@ from verifiers.base import (
     register,
 )
 from verifiers.direct import DirectKind
-from verifiers.normal import Normalisation
-from verifiers.similarity import MEASURES, Measure
+from verifiers.text.normal import Normalisation
+from verifiers.text.similarity import MEASURES, Measure
 from verifiers.thinking import Section, section
 
 MAX_ALLOWED = 1_000

@@ -19,7 +19,7 @@ from verifiers.base import (
     register,
 )
 from verifiers.direct import DirectKind
-from verifiers.patterns import (
+from verifiers.regex.patterns import (
     BacktrackError,
     Backtracking,
     Linear,

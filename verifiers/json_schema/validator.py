@@ -14,7 +14,7 @@ from typing import Any
 import jsonschema_rs
 
 from verifiers.base import pointer
-from verifiers.json_text import values_at_most
+from verifiers.json_schema.text import values_at_most
 
 MAX_VALUES = 5_000
 """JSON values in a schema: some 10 ms to compile."""
