@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp
 
 from app import metrics, wire
@@ -50,7 +51,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             yield
 
     app = FastAPI(
-        title="Assay", version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None, telemetry=NO_TELEMETRY
+        title="Assay",
+        version="0.1.0",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry=NO_TELEMETRY,
     )
     for resource in (score, kinds, verifiers, scores, keys, projects, health):
         app.router.routes.extend(resource.router.routes)  # include_router would match every request twice
@@ -94,11 +101,22 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     path = wire.quote(request.url.path)
     if error.status_code == 405:
         response = problem_response(Problem("method-not-allowed", f"{path} does not take {request.method}"))
-        response.headers.update(error.headers or {})
+        response.headers["Allow"] = ", ".join(sorted(_methods(request)))
         return response
     if error.status_code == 404:
         return problem_response(Problem("not-found", f"nothing at {path}; GET /openapi.json lists what there is"))
     return problem_response(Problem("invalid-header", str(error.detail)))
+
+
+def _methods(request: Request) -> set[str]:
+    """What all routes of the request's path take; a route knows only its own."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    return {
+        method
+        for route in routes
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
 
 
 async def _on_fault(_: Request, error: Exception) -> Response:

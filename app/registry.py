@@ -53,13 +53,15 @@ def compile_config(kind: str, config: Any, at: str = "") -> tuple[Verifier, dict
     cls = KINDS.get(kind)
     if cls is None:
         raise Problem(
-            "invalid-config", f"no kind {kind!r}; GET /kinds lists: {', '.join(sorted(KINDS))}", pointer=f"{at}/kind"
+            "invalid-config",
+            f"no kind {wire.quote(kind)}; GET /kinds lists: {', '.join(sorted(KINDS))}",
+            pointer=f"{at}/kind",
         )
     try:
         parsed = cls.Config.model_validate(config)
         return cls(parsed), parsed.model_dump(mode="json", by_alias=True)
     except ValidationError as error:
-        location, message = explain(error)
+        location, message = explain(error, config)
         where = f"{at}/config{pointer(location)}"
         raise Problem("invalid-config", f"{where}: {message}", pointer=where) from None
     except ConfigError as error:
@@ -93,12 +95,12 @@ class Registry:
         """The verifier that `name` or `name@version` means to a project. Raises `Problem` (404)."""
         match = REFERENCE.fullmatch(reference)
         if match is None:
-            raise unknown_verifier(reference)
+            raise unknown_verifier(reference, "/verifier")
         name, number = match.groups()
         if number is None:
             found = await self._latest(project_id, name)
             if found is None:
-                raise unknown_verifier(reference)
+                raise unknown_verifier(reference, "/verifier")
             return await self.by_id(project_id, found)
         cached = self._get((project_id, name, int(number)))
         if cached is not None:
@@ -106,7 +108,7 @@ class Registry:
         async with self._database.begin() as connection:
             version = await store.get_numbered(connection, project_id, name, int(number))
         if version is None:
-            raise unknown_verifier(reference)
+            raise unknown_verifier(reference, "/verifier")
         return self._keep((project_id, name, int(number)), _compiled(version))
 
     async def by_id(self, project_id: UUID, version_id: UUID) -> Resolved:
@@ -175,12 +177,9 @@ def _resolved(version_id: UUID, label: str, kind: str, verifier: Verifier) -> Re
     return Resolved(version_id, label, kind, verifier.revision, verifier, verifier.cache != "none")
 
 
-def unknown_verifier(reference: str) -> Problem:
-    return Problem(
-        "unknown-verifier",
-        f"no verifier {wire.quote(reference)}; GET /verifiers lists those of this project",
-        pointer="/verifier",
-    )
+def unknown_verifier(reference: str, pointer: str | None = None) -> Problem:
+    detail = f"no verifier {wire.quote(reference)}; GET /verifiers lists those of this project"
+    return Problem("unknown-verifier", detail, pointer=pointer)
 
 
 async def register_builtins(connection: Connection) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, NoReturn
 
 from app.errors import Problem
@@ -19,24 +19,39 @@ MAX_BODY = 32 * 1024 * 1024
 """Bytes of a body, after decompression."""
 MAX_DEPTH = 64
 
-_NOT_STRUCTURE = bytes(b for b in range(256) if b not in b'[]{}"')
+MAX_VALUES = 1_000_000
+"""Values of a body, inside one another or side by side: more hold up everybody while they are parsed."""
+
+_NOT_STRUCTURE = bytes(b for b in range(256) if b not in b'[]{},"')
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 
 
 def too_deep(body: bytes, limit: int = MAX_DEPTH) -> bool:
     """Whether the JSON text nests deeper than `limit`, found without parsing it.
 
-    Escapes and the contents of strings are dropped, leaving brackets only, all taken for one kind; each round then
-    peels the innermost pairs, so what survives `limit` rounds is nested deeper, or is unbalanced and for the parser
-    to refuse.
+    Of its structure, brackets are taken for one kind; each round then peels the innermost pairs, so what survives
+    `limit` rounds is nested deeper, or is unbalanced and for the parser to refuse. Raises `Problem` (400) where the
+    text holds more than `MAX_VALUES` values.
     """
-    kept = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(_ONE_KIND, _NOT_STRUCTURE)
-    brackets = b"".join(kept.split(b'"')[::2])
+    brackets = _structure(body).translate(_ONE_KIND, b",")
     for _ in range(limit):
+        before = len(brackets)
         brackets = brackets.replace(b"[]", b"")
         if not brackets:
             return False
+        if len(brackets) == before:  # nothing but unbalanced brackets
+            break
     return b"[]" in brackets or len(brackets) - len(brackets.lstrip(b"[")) > limit
+
+
+def _structure(body: bytes) -> bytes:
+    """The brackets and commas of a JSON text, without those in strings."""
+    kept = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NOT_STRUCTURE)
+    if kept.count(b'"') <= 4 * MAX_VALUES:  # two for a key, two for its value
+        structure = b"".join(kept.split(b'"')[::2])
+        if len(structure) <= 3 * MAX_VALUES:
+            return structure
+    raise Problem("invalid-json", f"the body holds more than {MAX_VALUES:,} values; send smaller batches")
 
 
 class _NotFiniteError(ValueError):
@@ -91,9 +106,15 @@ def encode(value: Any) -> str:
 
 
 async def read_body(
-    chunks: AsyncIterator[bytes], *, content_length: str | None, content_encoding: str | None
+    chunks: AsyncIterator[bytes],
+    *,
+    content_length: str | None,
+    content_encoding: str | None,
+    hold: Callable[[int], None] = lambda size: None,
 ) -> bytes:
     """A request's body, decompressed (gzip or deflate) and never longer than `MAX_BODY`.
+
+    `hold` is told of every part as it comes, and may refuse it.
 
     Raises `Problem`: 413 beyond the limit, also once decompressed; 415 for an encoding that is not offered; 400
     for a damaged one.
@@ -110,6 +131,7 @@ async def read_body(
     async for chunk in chunks:
         taken += len(chunk)
         part = chunk if unpack is None else unpack.feed(chunk, MAX_BODY - size)
+        hold(len(part))
         size += len(part)
         if size > MAX_BODY or taken > MAX_BODY:
             raise _too_large()

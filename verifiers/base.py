@@ -17,7 +17,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 MAX_DETAIL_CHARS = 200
 """Caller text quoted in a verdict's detail or in an error message is cut to this many characters."""
@@ -70,7 +78,7 @@ class Message(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
     role: str
-    content: str | list[dict[str, Any]] | None = None
+    content: str | Annotated[list[dict[str, Any]], Field(fail_fast=True)] | None = None
 
     @property
     def text(self) -> str:
@@ -86,13 +94,19 @@ def _written_by_model(messages: list[Message]) -> list[Message]:
     return messages
 
 
+Prompt = str | Annotated[list[Message], Field(fail_fast=True)]
+"""Text, or chat messages."""
+Completion = str | Annotated[list[Message], Field(fail_fast=True), AfterValidator(_written_by_model)]
+"""Text, or chat messages with an assistant's among them. Of a hostile list, the first fault is enough."""
+
+
 class Item(BaseModel):
     """One completion with its prompt, reference and metadata."""
 
     model_config = ConfigDict(extra="forbid")
     id: str | None = Field(None, description="Echoed in the result; yours to choose.", examples=["a1"])
-    prompt: str | list[Message] | None = Field(None, examples=["What is 6 times 7?"])
-    completion: str | Annotated[list[Message], AfterValidator(_written_by_model)] = Field(
+    prompt: Prompt | None = Field(None, examples=["What is 6 times 7?"])
+    completion: Completion = Field(
         description="What the model wrote: text, or chat messages with an assistant's among them.",
         examples=["6 * 7 is \\boxed{42}."],
     )
@@ -100,7 +114,9 @@ class Item(BaseModel):
         None, description="What the verifier compares with; its form depends on the kind.", examples=["42"]
     )
     group: str | None = Field(None, description="Names the prompt whose completions belong together.")
-    tokens: int | None = Field(None, ge=0, le=2**31 - 1, description="Length of the completion in tokens.")
+    tokens: int | None = Field(
+        None, strict=True, ge=0, le=2**31 - 1, description="Length of the completion in tokens."
+    )
     finish_reason: str | None = None
     metadata: dict[str, Any] = Field(default_factory=dict, description="Anything; stored, never interpreted.")
 
@@ -288,10 +304,27 @@ class Verifier(Protocol):
         ...
 
 
-class KindConfig(BaseModel):
-    """Base of every kind's configuration: unknown fields are refused, numbers are finite."""
+MAX_FIELDS = 100
+"""Fields of an object whose fields are declared; more are refused before each gets an error of its own."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+class Strict(BaseModel):
+    """Base of what a caller fills in: unknown fields are refused, types are not guessed, numbers are finite."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_fields(cls, value: Any) -> Any:
+        if isinstance(value, dict) and len(value) > MAX_FIELDS:
+            raise ValueError(f"has {len(value)} fields, more than are known")
+        return value
+
+
+class KindConfig(Strict):
+    """Base of every kind's configuration."""
+
+    model_config = ConfigDict(frozen=True)
 
 
 KINDS: dict[str, type[Verifier]] = {}
@@ -321,26 +354,44 @@ def parse_reference(adapter: TypeAdapter[Any], value: Any) -> Any:
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
-        location, message = explain(error)
+        location, message = explain(error, value)
         raise BadItemError(f"reference{pointer(location)}: {message}") from None
 
 
 _UNION_MEMBER = re.compile(r"(str|int|float|bool|dict|list|none|function|tagged|constrained)\b.*|[A-Z]\w*|.*\[.*\]")
 
 
-def explain(error: ValidationError) -> tuple[tuple[int | str, ...], str]:
-    """Where the first fault of a validation error lies, and what is wrong there, without quoting the input.
+def explain(error: ValidationError, value: Any) -> tuple[tuple[int | str, ...], str]:
+    """Where in `value` the first fault of a validation error lies, and what is wrong there, without quoting it.
 
     Pydantic puts the members of a union into the location and reports each; here they are one place and sentence.
     """
     faults: dict[tuple[int | str, ...], list[str]] = {}
-    for fault in error.errors(include_url=False, include_input=False, include_context=False):
-        place = tuple(p for p in fault["loc"] if isinstance(p, int) or not _UNION_MEMBER.fullmatch(p))
-        messages = faults.setdefault(place, [])
+    for fault in error.errors(include_url=False, include_input=False, include_context=False)[:MAX_FIELDS]:
+        messages = faults.setdefault(_place(fault["loc"], value), [])
         if fault["msg"] not in messages:
             messages.append(fault["msg"])
-    place, [message, *others] = next(iter(faults.items()))
-    return place, ", or ".join([message, *(other.removeprefix("Input should be ") for other in others)])
+    first = next(iter(faults))
+    within = [place for place in faults if place[: len(first)] == first]
+    place = max(within, key=len)  # of a union's members, the one that fits furthest
+    message, *others = faults[place]
+    parts = tuple(clip(part, 100) if isinstance(part, str) else part for part in place)
+    return parts, clip(", or ".join([message, *(other.removeprefix("Input should be ") for other in others)]), 400)
+
+
+def _place(location: Sequence[int | str], value: Any) -> tuple[int | str, ...]:
+    """The location without the members of unions, which are no part of the input."""
+    place: list[int | str] = []
+    for part in location:
+        known = isinstance(value, dict) and part in value
+        if not known and isinstance(part, str) and _UNION_MEMBER.fullmatch(part):
+            continue
+        place.append(part)
+        if known or (isinstance(value, list) and isinstance(part, int) and part < len(value)):
+            value = value[part]
+        else:
+            value = None
+    return tuple(place)
 
 
 def pointer(location: Sequence[int | str]) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Generic, NoReturn, TypeVar, cast
 
 from fastapi import Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
+from starlette.requests import ClientDisconnect
 
 from app import wire
 from app.auth import Principal, Scope
@@ -22,12 +23,6 @@ F = TypeVar("F", bound=Callable[..., object])
 M = TypeVar("M", bound=BaseModel)
 
 MAX_PAGE = 1000
-
-
-class Strict(BaseModel):
-    """Base of request bodies: unknown fields are refused, numbers are finite."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 def services(request: Request) -> Services:
@@ -56,18 +51,20 @@ class Received(Generic[M]):
     async def __aenter__(self) -> Body[M]:
         request = self._request
         headers = request.headers
-        raw = await wire.read_body(
-            request.stream(),
-            content_length=headers.get("content-length"),
-            content_encoding=headers.get("content-encoding"),
-        )
-        self._hold(len(raw))
         try:
+            raw = await wire.read_body(
+                request.stream(),
+                content_length=headers.get("content-length"),
+                content_encoding=headers.get("content-encoding"),
+                hold=self._hold,
+            )
             key = request_key(headers.get("idempotency-key"))
             sha256 = b"" if key is None else request_sha256(request.method, request.url.path, raw)
             return Body(validated(self._model, wire.decode(raw)), key, sha256)
-        except BaseException:
-            self._hold(-len(raw))
+        except BaseException as error:
+            self._hold(-self._bytes)
+            if isinstance(error, ClientDisconnect):
+                raise Problem("invalid-json", "the body ended before its end") from None
             raise
 
     async def __aexit__(self, *_: object) -> None:
@@ -107,7 +104,7 @@ def validated(model: type[M], value: Any) -> M:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        location, message = explain(error)
+        location, message = explain(error, value)
         where = pointer(location)
         raise Problem("invalid-body", f"{where or 'the body'}: {message}", pointer=where) from None
 

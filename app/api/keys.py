@@ -15,7 +15,6 @@ from app.api.deps import (
     Limit,
     Page,
     Received,
-    Strict,
     answered,
     authorized,
     bad_cursor,
@@ -28,6 +27,7 @@ from app.errors import Problem
 from app.idempotency import Answer, answer_once
 from app.store import keys as store
 from app.store.database import Connection
+from verifiers.base import Strict
 
 router = APIRouter(tags=["keys"])
 

@@ -15,7 +15,6 @@ from app.api.deps import (
     Limit,
     Page,
     Received,
-    Strict,
     answered,
     authorized,
     bad_cursor,
@@ -32,6 +31,7 @@ from app.store import keys as key_store
 from app.store import projects as store
 from app.store.database import Connection
 from app.store.projects import Keep
+from verifiers.base import Strict
 
 router = APIRouter(tags=["projects"])
 

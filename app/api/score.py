@@ -9,14 +9,14 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
-from app.api.deps import Body, Received, Strict, authorized, json_response, services, takes
+from app.api.deps import Body, Received, authorized, json_response, services, takes
 from app.engine import Inline, Options, Reference, Task
 from app.errors import Problem
 from app.results import Detail, ScoredBatch
 from app.services import Services
 from app.store.projects import Project
 from app.store.writer import IdempotencyRow
-from verifiers.base import ErrorType, Item, Outcome, explain, pointer
+from verifiers.base import MAX_FIELDS, ErrorType, Item, Outcome, Strict, explain, pointer
 
 router = APIRouter(tags=["score"])
 
@@ -65,10 +65,12 @@ class _OneByOne:
 
     @staticmethod
     def _read(value: Any, handler: core_schema.ValidatorFunctionWrapHandler) -> Any:
+        if isinstance(value, dict) and len(value) > MAX_FIELDS:
+            return UnreadableItem(f"the item has {len(value)} fields, more than are known", None)
         try:
             return handler(value)
         except ValidationError as error:
-            location, message = explain(error)
+            location, message = explain(error, value)
             id = value.get("id") if isinstance(value, dict) else None
             return UnreadableItem(
                 f"{pointer(location) or 'the item'}: {message}", id if isinstance(id, str) else None

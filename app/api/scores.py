@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from app import wire
 from app.api.deps import Cursor, Limit, Page, answered, authorized, bad_cursor, json_response, services
@@ -23,9 +24,19 @@ from app.store import scores as store
 from app.store.database import Connection, Record
 from app.store.ids import time_of
 from app.store.projects import Project
+from app.store.verifiers import INLINE
 from verifiers.base import Item, Outcome
 
 router = APIRouter(tags=["scores"])
+
+
+def _is_no_number(value: Any) -> Any:
+    if isinstance(value, str) and re.fullmatch(r"\s*[-+]?[0-9.]+\s*", value):
+        raise ValueError("must be a date and time such as 2026-01-31T12:00:00Z")
+    return value
+
+
+Moment = Annotated[datetime, BeforeValidator(_is_no_number)]
 
 
 class RecordedScore(BaseModel):
@@ -121,11 +132,11 @@ def _body(row: Record) -> dict[str, Any]:
 @router.get("/scores", response_model=Page[RecordedScore], operation_id="list_scores")
 async def list_scores(
     request: Request,
-    verifier: Annotated[str | None, Query(description="`name` or `name@version`.")] = None,
+    verifier: Annotated[str | None, Query(description="`name`, `name@version` or `kind@inline`.")] = None,
     run: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")] = None,
     outcome: Outcome | None = None,
-    since: Annotated[datetime | None, Query(description="Inclusive; UTC unless it says otherwise.")] = None,
-    until: Annotated[datetime | None, Query(description="Exclusive.")] = None,
+    since: Annotated[Moment | None, Query(description="Inclusive; UTC unless it says otherwise.")] = None,
+    until: Annotated[Moment | None, Query(description="Exclusive.")] = None,
     min_score: Annotated[float | None, Query(allow_inf_nan=False)] = None,
     max_score: Annotated[float | None, Query(allow_inf_nan=False)] = None,
     limit: Limit = 100,
@@ -157,9 +168,12 @@ async def list_scores(
 
 
 def _verifier(text: str) -> tuple[str, int | None]:
+    kind, at, rest = text.partition("@")
+    if at and rest == "inline":
+        return kind, INLINE
     match = REFERENCE.fullmatch(text)
     if match is None:
-        raise Problem("invalid-parameter", "verifier: send a name or name@version", pointer="/verifier")
+        raise Problem("invalid-parameter", "verifier: send name, name@version or kind@inline", pointer="/verifier")
     return match[1], None if match[2] is None else int(match[2])
 
 
@@ -201,7 +215,8 @@ async def replay_score(request: Request, id: UUID) -> Response:
     if row.version_id is None:
         raise Problem("conflict", "this item named no verifier that exists, so there is none to replay")
     if row.item is None:
-        raise Problem("item-not-kept", "the project does not keep completions, or no longer this one")
+        why = "the item could not be read, or the project does not keep completions, or no longer this one"
+        raise Problem("item-not-kept", why)
     answer = Answer(200, await _replay(state, who.project, row))
 
     async def produce(_: Connection) -> Answer:

@@ -6,7 +6,7 @@ import operator
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -17,7 +17,6 @@ from app.api.deps import (
     Limit,
     Page,
     Received,
-    Strict,
     answered,
     authorized,
     bad_cursor,
@@ -31,7 +30,7 @@ from app.idempotency import Answer, answer_once
 from app.registry import NAME, REFERENCE, compile_config, config_sha256, unknown_verifier
 from app.store import verifiers as store
 from app.store.database import Connection
-from verifiers.base import KINDS, ErrorType, Item, Message, Verifier
+from verifiers.base import KINDS, Completion, ErrorType, Item, Prompt, Strict, Verifier
 
 router = APIRouter(tags=["verifiers"])
 
@@ -43,10 +42,12 @@ _COMPARE = {">=": operator.ge, "<=": operator.le, "==": operator.eq, ">": operat
 class RegisterExample(Strict):
     """An item and the score it must get; a registration whose examples fail is refused."""
 
-    prompt: str | list[Message] | None = None
-    completion: str | list[Message]
+    prompt: Prompt | None = None
+    completion: Completion
     reference: Any = None
-    expect: float | str = Field(description="A number, or a bound such as `>=0.5`.", examples=[1.0])
+    expect: float | Annotated[str, Field(max_length=40)] = Field(
+        description="A number, or a bound such as `>=0.5`.", examples=[1.0]
+    )
 
     @field_validator("expect")
     @classmethod

@@ -234,8 +234,16 @@ async def archive(connection: AsyncConnection, project_id: UUID, name: str) -> b
     return (await connection.execute(query)).one_or_none() is not None
 
 
+INLINE = 0
+"""The version number of configurations that were sent inline."""
+
+
 def matching(project_id: UUID, name: str, version: int | None) -> Select[tuple[UUID]]:
-    """The ids of the versions that a score filter `name` or `name@version` means."""
+    """The ids of the versions that a score filter `name` or `name@version` means; with `INLINE`, of a kind's."""
+    if version == INLINE:
+        table = verifier_versions.c
+        inline = (table.project_id == project_id, table.kind == name, table.verifier_id.is_(None))
+        return select(table.id).where(*inline)
     query = (
         select(verifier_versions.c.id)
         .join(verifiers, verifiers.c.id == verifier_versions.c.verifier_id)

@@ -263,13 +263,14 @@ def postgres_of(home: Path) -> list[int]:
     return postmaster.processes(data, server_account()) if data.exists() else []
 
 
-def service_of(home: Path) -> list[int]:
-    """The processes of services on a home, by their environment."""
+def service_of(home: Path, running: bytes = b"") -> list[int]:
+    """The processes of services on a home, by their environment; those with `running` in their arguments."""
+    ours = f"ASSAY_HOME={home}\0".encode()
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            if entry.name.isdigit() and f"ASSAY_HOME={home}\0".encode() in (entry / "environ").read_bytes():
-                found.append(int(entry.name))
+            if entry.name.isdigit() and ours in (entry / "environ").read_bytes():
+                found += [int(entry.name)] * (running in (entry / "cmdline").read_bytes())
     return found
 
 
@@ -371,6 +372,16 @@ def test_several_processes_serve_as_one_and_all_end(make: MakeService, home: Pat
     items = re.findall(r'assay_items_total\{kind="text",outcome="(?:in)?correct"\} ([0-9.]+)', metrics)
     assert sum(map(float, items)) >= 30
     assert len(re.findall("^# HELP assay_items_total ", metrics, re.MULTILINE)) == 1
+
+    first = service_of(home, running=b"spawn_main")
+    assert len(first) == 2
+    os.kill(first[0], signal.SIGKILL)
+    limit = time.monotonic() + 60
+    while len({*service_of(home, running=b"spawn_main")} - {first[0]}) < 2:
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+    scored(service)
+    assert requests(service) == 32, "what the killed process counted is not lost"
     end(service, signal.SIGTERM)
     assert gone(home)
 
@@ -395,9 +406,8 @@ def test_a_service_that_is_ended_while_it_starts_leaves_nothing(
 
     starting = threading.Thread(target=start)
     starting.start()
-    limit = time.monotonic() + 60
     while not postgres_of(home):
-        assert time.monotonic() < limit
+        assert starting.is_alive()
         time.sleep(0.01)
     end(service, sign)
     starting.join()

@@ -177,6 +177,6 @@ def test_the_log_of_a_fault_of_ours_shows_no_variables(log_json: str) -> None:
         [sys.executable, "-c", RAISES],
         cwd=ROOT, env={"ASSAY_LOG_JSON": log_json}, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert "a fault of ours" in ran.stderr
+    assert "RuntimeError" in ran.stderr
     assert "verify" in ran.stderr
     assert "canary" not in ran.stderr
