@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from uuid import UUID
 
+import asyncpg
 import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import text
@@ -287,6 +288,22 @@ async def test_closing_without_a_database_answers_those_who_wait(
     assert not forgotten
     assert all(isinstance(caller.exception(), Problem) for caller in callers)
     await through.close()
+
+
+async def test_closing_ends_though_the_connection_does_not(
+    database: Database, project: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that no longer answers must not keep the service from ending its workers."""
+    recorder = Recorder(database)
+    recorder.start()
+    await recorder.record(batch(project, [1.0]))
+
+    async def unanswered(self: asyncpg.Connection, *, timeout: float | None = None) -> None:
+        raise TimeoutError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncpg.Connection, "close", unanswered)
+        await recorder.close()
 
 
 async def test_a_recorder_that_never_started_closes(database: Database) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 
 import asyncpg
@@ -101,6 +102,28 @@ async def test_a_database_that_went_away_is_a_503(database: Database, away: str)
         assert not await through.reachable()
         await proxy.start()
         assert await through.reachable()
+        await through.close()
+
+
+@pytest.mark.parametrize("away", ["dying", "cut", "terminated"])
+async def test_a_look_up_does_not_notice_a_lost_connection(database: Database, away: str) -> None:
+    async with proxied(database.url.render_as_string(hide_password=False)) as proxy:
+        through = Database(proxy.url, 1)
+        assert (await through.fetch("SELECT 1"))[0][0] == 1
+        if away == "dying":
+            await proxy.announce_end()
+        elif away == "cut":
+            proxy.lose(b"SELECT 2", at="answer")
+        else:
+            proxy.cut()
+        assert (await through.fetch("SELECT 2"))[0][0] == 2
+        await proxy.stop()
+        with pytest.raises(Problem) as caught:
+            await through.fetch("SELECT 3")
+        assert caught.value.status == 503
+        await proxy.start()
+        together = await asyncio.gather(*(through.fetch("SELECT $1::int", number) for number in range(9)))
+        assert [rows[0][0] for rows in together] == list(range(9))
         await through.close()
 
 
