@@ -301,8 +301,11 @@ async def test_closing_ends_though_the_connection_does_not(
     async def unanswered(self: asyncpg.Connection, *, timeout: float | None = None) -> None:
         raise TimeoutError
 
-    with monkeypatch.context() as patched:
-        patched.setattr(asyncpg.Connection, "close", unanswered)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(asyncpg.Connection, "close", unanswered)
+            await recorder.close()
+    finally:
         await recorder.close()
 
 
