@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
+from app import wire
 from app.api.deps import Body, Received, authorized, json_response, services, takes
 from app.engine import Inline, Options, Reference, Task
 from app.errors import Problem
@@ -21,6 +22,8 @@ from verifiers.base import MAX_FIELDS, ErrorType, Item, Outcome, Strict, explain
 router = APIRouter(tags=["score"])
 
 MAX_ITEMS = 4096
+MAX_VERIFIERS = 256
+"""Different verifiers that one request may use."""
 RUN = r"^[^\x00-\x1f\x7f]{1,200}$"
 
 
@@ -159,16 +162,31 @@ class ScoreResponse(BaseModel):
     summary: ScoreSummary
 
 
-def reference(verifier: str | InlineVerifier | None) -> Reference | None:
-    """The engine's form of a verifier named or sent."""
-    return Inline(verifier.kind, verifier.config) if isinstance(verifier, InlineVerifier) else verifier
+class _References:
+    """The engine's form of the verifiers that a request names or sends: one for each that differs."""
 
+    def __init__(self) -> None:
+        self._known: dict[str, Reference] = {}
 
-def task(item: ScoreItem | UnreadableItem) -> Task:
-    """The engine's form of an item."""
-    if isinstance(item, UnreadableItem):
-        return Task(None, fault=item.fault, item_id=item.id)
-    return Task(item, reference(item.verifier))
+    def of(self, verifier: str | InlineVerifier | None) -> Reference | None:
+        if verifier is None:
+            return None
+        key = wire.encode([verifier.kind, verifier.config]) if isinstance(verifier, InlineVerifier) else verifier
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) == MAX_VERIFIERS:
+                raise Problem(
+                    "invalid-body", f"a request uses at most {MAX_VERIFIERS} different verifiers", pointer="/items"
+                )
+            known = Inline(verifier.kind, verifier.config) if isinstance(verifier, InlineVerifier) else verifier
+            self._known[key] = known
+        return known
+
+    def task(self, item: ScoreItem | UnreadableItem) -> Task:
+        """The engine's form of an item."""
+        if isinstance(item, UnreadableItem):
+            return Task(None, fault=item.fault, item_id=item.id)
+        return Task(item, self.of(item.verifier))
 
 
 @router.post("/score", response_model=ScoreResponse, operation_id="score")
@@ -194,8 +212,9 @@ async def _score(state: Services, project: Project, body: Body[ScoreRequest]) ->
         run=request.run,
         step=request.step,
     )
-    tasks = [task(item) for item in request.items]
-    verifier = reference(request.verifier)
+    references = _References()
+    verifier = references.of(request.verifier)
+    tasks = [references.task(item) for item in request.items]
     if body.key is None:
         return await state.engine.score(project, verifier, tasks, options)
     claim = IdempotencyRow(project.id, body.key, body.sha256)

@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import make_url
@@ -426,6 +427,32 @@ def test_another_postgresql_is_used_and_none_is_started(
     end(service, signal.SIGINT)
     assert gone(home)
     assert "postgresql://" not in service.log.read_text()
+
+
+def test_a_fault_of_ours_is_logged_without_what_a_caller_wrote(
+    make: MakeService, postgres: EmbeddedPostgres, empty_database_url: str
+) -> None:
+    service = make(ASSAY_DATABASE_URL=empty_database_url).start()
+    database = make_url(empty_database_url).database
+
+    async def break_it() -> None:
+        connection = await asyncpg.connect(host=str(postgres.socket_dir), user=postgres.user, database=database)
+        await connection.execute("ALTER TABLE scores RENAME COLUMN step TO elsewhere")
+        await connection.close()
+
+    asyncio.run(break_it())
+    item = {"completion": "confidential", "reference": "confidential"}
+    answers = [
+        service.get("/scores?run=confidential"),
+        service.post("/score", {"verifier": "text", "items": [item], "run": "confidential"}),
+    ]
+    end(service, signal.SIGINT)
+    logged = service.log.read_text()
+    for answer in answers:
+        assert answer.status == 500
+        assert b"confidential" not in answer.body
+    assert "UndefinedColumn" in logged or "ProgrammingError" in logged
+    assert "confidential" not in logged
 
 
 def test_a_first_start_shows_a_key_and_a_first_score(make: MakeService, home: Path, empty_database_url: str) -> None:

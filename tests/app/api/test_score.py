@@ -424,3 +424,14 @@ def test_run_and_step_are_recorded(project: Project) -> None:
     project.score("text", MATCH, run="run with spaces and \xfc\u4e16", step=2**63 - 1)
     [score] = project.scores(run="run with spaces and \xfc\u4e16")
     assert (score["run"], score["step"]) == ("run with spaces and \xfc\u4e16", 2**63 - 1)
+
+
+def test_a_request_may_use_many_verifiers_but_not_endlessly_many(project: Project) -> None:
+    def items(count: int) -> list[dict[str, Any]]:
+        config = [{"pattern": f"a{number % 300}"} for number in range(count)]
+        return [{"completion": "a1", "verifier": {"kind": "regex", "config": one}} for one in config]
+
+    few = ok(project.post("/score", {"items": items(50) * 20}))
+    assert few["summary"]["count"] == few["summary"]["scored"] == 1000
+    refused = project.post("/score", {"items": items(300)})
+    assert (refused.status, refused.json()["pointer"]) == (422, "/items")
