@@ -33,6 +33,16 @@ def configure(settings: Settings) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log_level.upper())),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     )
+    server = logging.getLogger("uvicorn")
+    server.handlers, server.propagate = [_Relay(logging.WARNING)], False
+
+
+class _Relay(logging.Handler):
+    """Hands the web server's own log lines to structlog, so that they too show no values."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log = structlog.get_logger()
+        log.log(record.levelno, record.getMessage().strip(), exc_info=record.exc_info or None)
 
 
 def _without_values(_: object, __: str, event: EventDict) -> EventDict:

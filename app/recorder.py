@@ -53,7 +53,8 @@ class Recorder:
                 continue
             try:
                 with COMMIT_SECONDS.time():
-                    await self._writer.commit([batch for batch, _, _ in taken])
+                    async with asyncio.timeout(PATIENCE_S):
+                        await self._writer.commit([batch for batch, _, _ in taken])
             except Exception as error:
                 if may_pass(error):
                     log.warning("commit put off: database unreachable", error=type(error).__name__)

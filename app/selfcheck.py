@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Collection
 
@@ -14,6 +15,9 @@ log = structlog.get_logger()
 PROOF_S = 60.0
 """How long the proof of one kind may take; a cold start of the guarded workers is part of it."""
 
+GRACE_S = 1.0
+"""How long a kind may overrun its deadline in the proof."""
+
 
 async def check_kinds(guard: Guard, only: Collection[str] | None = None) -> dict[str, str]:
     """The kinds that cannot prove themselves, each with the reason."""
@@ -22,7 +26,10 @@ async def check_kinds(guard: Guard, only: Collection[str] | None = None) -> dict
         if only is not None and kind not in only:
             continue
         try:
-            reason = await _failure(kind, guard)
+            async with asyncio.timeout(PROOF_S + GRACE_S):
+                reason = await _failure(kind, guard)
+        except TimeoutError:
+            reason = f"still not done after {PROOF_S + GRACE_S:.0f} s"
         except Exception as error:
             log.exception("self-check raised", kind=kind)
             reason = f"{type(error).__name__}: {clip(str(error))}"

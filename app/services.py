@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -69,19 +69,21 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
     registry = Registry(database)
     engine = Engine(registry, recorder, guard, VerdictCache(settings.cache_mb))
     services = Services(settings, database, Authenticator(database), registry, guard, engine, ScoreFlights())
-    await guard.start()
-    recorder.start()
-    chores = [asyncio.create_task(_maintain(database)), asyncio.create_task(_recheck(engine, guard))]
-    try:
+    async with AsyncExitStack() as stack:  # each is stopped whatever becomes of the others
+        stack.push_async_callback(database.close)
+        stack.push_async_callback(guard.close)
+        await guard.start()
+        stack.push_async_callback(recorder.close)
+        recorder.start()
+        for chore in (_maintain(database), _recheck(engine, guard)):
+            stack.push_async_callback(_stop, asyncio.create_task(chore))
         engine.unavailable = await check_kinds(guard)
         yield services
-    finally:
-        for chore in chores:
-            chore.cancel()
-        await asyncio.gather(*chores, return_exceptions=True)
-        await recorder.close()
-        await guard.close()
-        await database.close()
+
+
+async def _stop(chore: asyncio.Task[None]) -> None:
+    chore.cancel()
+    await asyncio.gather(chore, return_exceptions=True)
 
 
 async def _recheck(engine: Engine, guard: GuardedPool) -> None:

@@ -29,12 +29,15 @@ from app.settings import Settings
 from app.store import keys, projects
 from app.store.database import Database, migrate
 from app.store.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from app.store.faults import is_denied
 from app.store.scores import ensure_partitions
 from app.store.tables import BUILTIN_PROJECT, DEFAULT_PROJECT
 from verifiers.base import load_kinds
 
 log = structlog.get_logger()
 
+BACKLOG = 2048
+"""Connections that wait to be accepted."""
 WATCH_S = 1.0
 """How often the embedded database is looked at."""
 EMBEDDED_CONNECTIONS = 20
@@ -67,13 +70,15 @@ def serve(settings: Settings) -> None:
 
 
 def _serve(settings: Settings, listener: socket.socket) -> None:
+    # what the API processes are told beyond the environment that they share
     os.environ["ASSAY_DATABASE_URL"] = settings.database_url.get_secret_value() if settings.database_url else ""
+    os.environ["ASSAY_DATABASE_CONNECTIONS"] = str(settings.database_connections)
     options = {
         "loop": "uvloop",
         "http": "httptools",
         "lifespan": "on",
         "access_log": False,
-        "log_level": "warning",
+        "log_config": None,
         "server_header": False,
         "proxy_headers": False,
         "timeout_graceful_shutdown": 15,
@@ -94,6 +99,7 @@ def _listen(settings: Settings) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))
+        listener.listen(BACKLOG)  # two services can bind one port at once, but not listen on it
     except OSError as error:
         listener.close()
         raise StartError(
@@ -153,9 +159,10 @@ async def prepare(settings: Settings) -> str | None:
             await register_builtins(connection)
             if settings.api_key is not None:
                 secret = settings.api_key.get_secret_value()
-                await keys.replace_named(
+                if not await keys.replace_named(
                     connection, project.id, ENVIRONMENT_KEY_NAME, digest(secret), secret[-4:], SCOPES
-                )
+                ):
+                    raise StartError("ASSAY_API_KEY is a key of another project; choose another one")
                 return secret
             if await keys.any_live(connection, project.id, "admin"):
                 return None
@@ -170,8 +177,14 @@ async def prepare(settings: Settings) -> str | None:
 
 async def _wait_for(database: Database) -> None:
     for attempt in range(int(DATABASE_WAIT_S)):
-        if await database.reachable():
-            return
+        try:
+            if await database.reachable():
+                return
+        except Exception as error:
+            if not is_denied(error):
+                raise
+            cause = str(getattr(error, "orig", error)).partition("\n")[0].rpartition(">: ")[2]
+            raise StartError(f"the database at ASSAY_DATABASE_URL does not let us in: {cause}") from error
         if attempt == 0:
             log.warning("waiting for the database")
         await asyncio.sleep(1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import zlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NoReturn
@@ -22,6 +23,10 @@ MAX_DEPTH = 64
 MAX_VALUES = 1_000_000
 """Values of a body, inside one another or side by side: more hold up everybody while they are parsed."""
 
+MAX_SURROGATES = 100_000
+"""Surrogates written out as bytes; each costs the decoder a detour."""
+
+_SURROGATE_BYTES = re.compile(rb"\xed[\xa0-\xbf]")
 _NOT_STRUCTURE = bytes(b for b in range(256) if b not in b'[]{},"')
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 
@@ -95,6 +100,8 @@ def _text(body: bytes) -> str:
     try:
         return body.decode()
     except UnicodeDecodeError:
+        if len(_SURROGATE_BYTES.findall(body)) > MAX_SURROGATES:
+            raise Problem("invalid-json", f"the body is not UTF-8: more than {MAX_SURROGATES:,} surrogates") from None
         text = body.decode("utf-8", "surrogatepass")
     # Surrogates written out as bytes: a pair of them is one character, as it is where JSON escapes spell it.
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")

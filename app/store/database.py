@@ -58,6 +58,7 @@ class Database:
             max_overflow=0,
             pool_timeout=10,
             pool_pre_ping=True,
+            hide_parameters=True,  # they are what callers wrote, and errors are logged
             connect_args={"timeout": 5, "command_timeout": 60},
         )
 
@@ -121,8 +122,16 @@ class Database:
 
     async def close(self) -> None:
         if self._reader is not None:
-            await self._reader.close(timeout=5)
+            await close_raw(self._reader)
         await self.engine.dispose()
+
+
+async def close_raw(connection: asyncpg.Connection) -> None:
+    """Close a connection of `connect_raw`, by force where the server does not answer."""
+    try:
+        await connection.close(timeout=5)
+    except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        connection.terminate()
 
 
 def unreachable() -> Problem:

@@ -32,6 +32,13 @@ def may_pass(error: BaseException) -> bool:
     return _sqlstate(error).startswith(_PASSING)
 
 
+def is_denied(error: BaseException) -> bool:
+    """Whether the server does not let us in: a wrong user, password or database name."""
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        return is_denied(error.orig)
+    return _sqlstate(error).startswith(("28", "3D"))
+
+
 def is_refused(error: BaseException) -> bool:
     """Whether the database (or its client library) refused a row for what the row holds."""
     return isinstance(error, asyncpg.DataError | UnicodeError) or _sqlstate(error).startswith(_REFUSED_CLASSES)

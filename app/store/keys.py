@@ -9,8 +9,8 @@ from uuid import UUID
 
 from sqlalchemy import Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.store.database import Connection
 from app.store.ids import uuid7
 from app.store.projects import Project
 from app.store.tables import keys, projects
@@ -33,7 +33,7 @@ def _key(row: Row[tuple[object, ...]]) -> Key:
     return Key(row.id, row.project_id, row.name, row.hint, tuple(row.scopes), row.created_at, row.revoked_at)
 
 
-async def find(connection: AsyncConnection, digest: bytes) -> tuple[Key, Project] | None:
+async def find(connection: Connection, digest: bytes) -> tuple[Key, Project] | None:
     """The key with that digest, unless it is revoked, and its project."""
     query = (
         select(keys, projects.c.name.label("project"), projects.c.keep, projects.c.retention_days)
@@ -48,7 +48,7 @@ async def find(connection: AsyncConnection, digest: bytes) -> tuple[Key, Project
 
 
 async def create(
-    connection: AsyncConnection, project_id: UUID, name: str, digest: bytes, hint: str, scopes: Sequence[str]
+    connection: Connection, project_id: UUID, name: str, digest: bytes, hint: str, scopes: Sequence[str]
 ) -> Key:
     """Store a new key."""
     query = (
@@ -60,9 +60,15 @@ async def create(
 
 
 async def replace_named(
-    connection: AsyncConnection, project_id: UUID, name: str, digest: bytes, hint: str, scopes: Sequence[str]
-) -> None:
-    """Make this digest the one live key of that name; others of the name are revoked."""
+    connection: Connection, project_id: UUID, name: str, digest: bytes, hint: str, scopes: Sequence[str]
+) -> bool:
+    """Make this digest the one live key of that name; others of the name are revoked.
+
+    False, and nothing changed, where another project has a key with this digest.
+    """
+    taken = select(keys.c.id).where(keys.c.digest == digest, keys.c.project_id != project_id)
+    if (await connection.execute(taken)).first() is not None:
+        return False
     await connection.execute(
         update(keys)
         .where(keys.c.project_id == project_id, keys.c.name == name, keys.c.digest != digest)
@@ -72,11 +78,14 @@ async def replace_named(
     await connection.execute(
         insert(keys)
         .values(id=uuid7(), project_id=project_id, name=name, digest=digest, hint=hint, scopes=list(scopes))
-        .on_conflict_do_update(index_elements=["digest"], set_={"revoked_at": None})
+        .on_conflict_do_update(
+            index_elements=["digest"], set_={"name": name, "scopes": list(scopes), "revoked_at": None}
+        )
     )
+    return True
 
 
-async def any_live(connection: AsyncConnection, project_id: UUID, scope: str) -> bool:
+async def any_live(connection: Connection, project_id: UUID, scope: str) -> bool:
     """Whether the project has a live key with that scope."""
     query = select(keys.c.id).where(
         keys.c.project_id == project_id, keys.c.revoked_at.is_(None), keys.c.scopes.any_() == scope
@@ -84,7 +93,7 @@ async def any_live(connection: AsyncConnection, project_id: UUID, scope: str) ->
     return (await connection.execute(query.limit(1))).first() is not None
 
 
-async def list_page(connection: AsyncConnection, project_id: UUID, after: UUID | None, limit: int) -> Sequence[Key]:
+async def list_page(connection: Connection, project_id: UUID, after: UUID | None, limit: int) -> Sequence[Key]:
     """A project's keys, revoked ones included, in the order of their making."""
     query = select(keys).where(keys.c.project_id == project_id).order_by(keys.c.id).limit(limit)
     if after is not None:
@@ -92,7 +101,7 @@ async def list_page(connection: AsyncConnection, project_id: UUID, after: UUID |
     return [_key(row) for row in await connection.execute(query)]
 
 
-async def revoke(connection: AsyncConnection, project_id: UUID, id: UUID) -> Key | None:
+async def revoke(connection: Connection, project_id: UUID, id: UUID) -> Key | None:
     """Revoke a key; the time of a first revocation stays. None where the project has no such key."""
     query = (
         update(keys)

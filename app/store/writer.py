@@ -11,7 +11,7 @@ from uuid import UUID
 
 import asyncpg
 
-from app.store.database import Database
+from app.store.database import Database, close_raw
 from app.store.faults import is_refused, may_pass
 from app.store.tables import completions, scores
 
@@ -150,7 +150,7 @@ class Writer:
 
     async def close(self) -> None:
         if self._connection is not None:
-            await self._connection.close(timeout=5)
+            await close_raw(self._connection)
 
 
 def _claim_order(batch: Batch) -> tuple[str, str]:
