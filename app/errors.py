@@ -26,6 +26,7 @@ PROBLEMS: dict[str, ProblemType] = {
     "not-found": ProblemType(404, "No such thing"),
     "unknown-verifier": ProblemType(404, "No such verifier"),
     "method-not-allowed": ProblemType(405, "The path has no such method"),
+    "body-too-slow": ProblemType(408, "The body came too slowly"),
     "conflict": ProblemType(409, "The request conflicts with what exists"),
     "item-not-kept": ProblemType(409, "The item was not kept"),
     "body-too-large": ProblemType(413, "The body is too large"),

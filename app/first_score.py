@@ -11,6 +11,8 @@ import urllib.request
 from app.settings import Settings
 
 WAIT_S = 90.0
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Never through a proxy: the key is for this service only."""
 SAMPLE = {
     "verifier": "math",
     "items": [{"id": "first", "completion": "6 * 7 is \\boxed{42}.", "reference": "42"}],
@@ -33,15 +35,19 @@ def show_first_score(settings: Settings, secret: str | None) -> None:
         return
     shown = "$ASSAY_API_KEY" if secret is None or settings.api_key is not None else secret
     command = (
-        f"curl -s {url}/score -H 'Content-Type: application/json' \\\n"
+        f"curl -s --noproxy '*' {url}/score -H 'Content-Type: application/json' \\\n"
         f'     -H "Authorization: Bearer {shown}" \\\n'
         f"     -d '{json.dumps(SAMPLE)}'"
     )
-    lines = [f"Assay is ready at {url} (interactive API: {url}/docs)", "", "A first score:", "", command, ""]
+    lines = [f"Assay is ready at {url} (interactive API: {url}/docs)", ""]
+    lines += ["A first score:" if secret is not None else "Try it with your key:", "", command, ""]
     if secret is not None:
         lines += [_score(url, secret), ""]
     else:
-        lines += ["The key was shown at the first start; to set one of your own, start with ASSAY_API_KEY=...", ""]
+        lines += [
+            "The key was shown at the first start. Lost it? Start once with ASSAY_API_KEY set to 16 characters or more.",
+            "",
+        ]
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
 
@@ -50,7 +56,7 @@ def _ready(url: str) -> bool:
     limit = time.monotonic() + WAIT_S
     while time.monotonic() < limit:
         try:
-            with urllib.request.urlopen(f"{url}/readyz", timeout=5):  # noqa: S310 - our own address
+            with _direct.open(f"{url}/readyz", timeout=5):
                 return True
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
@@ -64,7 +70,7 @@ def _score(url: str, secret: str) -> str:
         {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - our own address
+        with _direct.open(request, timeout=60) as response:
             return str(response.read().decode())
     except urllib.error.HTTPError as error:
         return str(error.read().decode())

@@ -120,7 +120,7 @@ def _methods(request: Request) -> set[str]:
 
 
 async def _on_fault(_: Request, error: Exception) -> Response:
-    return problem_response(Problem("internal-error", "the service failed; its log says why. Nothing was scored"))
+    return problem_response(Problem("internal-error", "the service failed; its log says why"))
 
 
 class Observed:

@@ -8,7 +8,7 @@ import time
 import structlog
 
 from app.metrics import COMMIT_BATCHES, COMMIT_SECONDS
-from app.store.database import Database, unreachable
+from app.store.database import Database, unknown_end, unreachable
 from app.store.faults import may_pass
 from app.store.writer import Batch, Writer
 
@@ -88,7 +88,7 @@ class Recorder:
         taken: list[tuple[Batch, asyncio.Future[None], float]],
     ) -> list[tuple[Batch, asyncio.Future[None], float]]:
         limit = time.monotonic() - PATIENCE_S
-        _fail([entry for entry in taken if entry[2] <= limit], unreachable())
+        _fail([entry for entry in taken if entry[2] <= limit], unknown_end())
         return [entry for entry in taken if entry[2] > limit]
 
     async def close(self) -> None:
@@ -99,7 +99,8 @@ class Recorder:
             await asyncio.wait({self._task}, timeout=PATIENCE_S)
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        _fail([*self._taken, *self._waiting], unreachable())
+        _fail(self._taken, unknown_end())
+        _fail(self._waiting, unreachable())
         await self._writer.close()
 
 

@@ -81,7 +81,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
         "log_config": None,
         "server_header": False,
         "proxy_headers": False,
-        "timeout_graceful_shutdown": 15,
+        "timeout_graceful_shutdown": 35,  # more than the default deadline of a request
         "timeout_keep_alive": 75,
     }
     if settings.workers == 1:

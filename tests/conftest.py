@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -70,7 +71,14 @@ def empty_database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
 
     asyncio.run(run(f"CREATE DATABASE {name}"))
     yield f"postgresql://{postgres.user}@/{name}?host={postgres.socket_dir}"
-    asyncio.run(run(f"DROP DATABASE {name} WITH (FORCE)"))
+    for attempt in range(50):  # autovacuum may be looking at it, and only a superuser may end that
+        try:
+            asyncio.run(run(f"DROP DATABASE {name} WITH (FORCE)"))
+            break
+        except asyncpg.PostgresError:
+            if attempt == 49:
+                raise
+            time.sleep(0.1)
 
 
 @pytest.fixture

@@ -29,6 +29,8 @@ from pydantic import (
 
 MAX_DETAIL_CHARS = 200
 """Caller text quoted in a verdict's detail or in an error message is cut to this many characters."""
+MAX_NAME = 1000
+"""Characters of an item's id or group; lists show them."""
 TURN_S = 0.004
 """How long work on the event loop goes on before others get their turn."""
 
@@ -94,6 +96,14 @@ def _written_by_model(messages: list[Message]) -> list[Message]:
     return messages
 
 
+def _short(name: str) -> str:
+    if len(name) > MAX_NAME:
+        raise ValueError(f"must have at most {MAX_NAME} characters")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_short)]
+"""A name of the caller's choosing. (Pydantic's own bound on length refuses lone surrogates.)"""
 Prompt = str | Annotated[list[Message], Field(fail_fast=True)]
 """Text, or chat messages."""
 Completion = str | Annotated[list[Message], Field(fail_fast=True), AfterValidator(_written_by_model)]
@@ -104,7 +114,7 @@ class Item(BaseModel):
     """One completion with its prompt, reference and metadata."""
 
     model_config = ConfigDict(extra="forbid")
-    id: str | None = Field(None, description="Echoed in the result; yours to choose.", examples=["a1"])
+    id: Name | None = Field(None, description="Echoed in the result; yours to choose.", examples=["a1"])
     prompt: Prompt | None = Field(None, examples=["What is 6 times 7?"])
     completion: Completion = Field(
         description="What the model wrote: text, or chat messages with an assistant's among them.",
@@ -113,7 +123,7 @@ class Item(BaseModel):
     reference: Any = Field(
         None, description="What the verifier compares with; its form depends on the kind.", examples=["42"]
     )
-    group: str | None = Field(None, description="Names the prompt whose completions belong together.")
+    group: Name | None = Field(None, description="Names the prompt whose completions belong together.")
     tokens: int | None = Field(
         None, strict=True, ge=0, le=2**31 - 1, description="Length of the completion in tokens."
     )

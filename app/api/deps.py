@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, NoReturn, TypeVar, cast
@@ -23,6 +24,8 @@ F = TypeVar("F", bound=Callable[..., object])
 M = TypeVar("M", bound=BaseModel)
 
 MAX_PAGE = 1000
+BODY_S = 60.0
+"""How long a body may take to come; its bytes count as in flight meanwhile."""
 
 
 def services(request: Request) -> Services:
@@ -52,17 +55,20 @@ class Received(Generic[M]):
         request = self._request
         headers = request.headers
         try:
-            raw = await wire.read_body(
-                request.stream(),
-                content_length=headers.get("content-length"),
-                content_encoding=headers.get("content-encoding"),
-                hold=self._hold,
-            )
+            async with asyncio.timeout(BODY_S):
+                raw = await wire.read_body(
+                    request.stream(),
+                    content_length=headers.get("content-length"),
+                    content_encoding=headers.get("content-encoding"),
+                    hold=self._hold,
+                )
             key = request_key(headers.get("idempotency-key"))
             sha256 = b"" if key is None else request_sha256(request.method, request.url.path, raw)
             return Body(validated(self._model, wire.decode(raw)), key, sha256)
         except BaseException as error:
             self._hold(-self._bytes)
+            if isinstance(error, TimeoutError):
+                raise Problem("body-too-slow", f"the body did not come within {BODY_S:.0f} seconds") from None
             if isinstance(error, ClientDisconnect):
                 raise Problem("invalid-json", "the body ended before its end") from None
             raise

@@ -22,7 +22,7 @@ from app.api.deps import (
     services,
     takes,
 )
-from app.auth import Scope, digest, new_secret
+from app.auth import ENVIRONMENT_KEY_NAME, FIRST_KEY_NAME, Scope, digest, new_secret
 from app.errors import Problem
 from app.idempotency import Answer, answer_once
 from app.store import keys as store
@@ -83,6 +83,10 @@ async def create_key(request: Request) -> Response:
     who = await authorized(request, "admin")
     async with Received(request, CreateKey) as body:
         asked = body.value
+        if asked.name in (ENVIRONMENT_KEY_NAME, FIRST_KEY_NAME):
+            raise Problem(
+                "conflict", f"the service itself names a key {asked.name!r}; choose another", pointer="/name"
+            )
 
         async def produce(connection: Connection) -> Answer:
             secret = new_secret()

@@ -25,7 +25,7 @@ from app.store.database import Connection, Record
 from app.store.ids import time_of
 from app.store.projects import Project
 from app.store.verifiers import INLINE
-from verifiers.base import Item, Outcome
+from verifiers.base import KINDS, Item, Outcome
 
 router = APIRouter(tags=["scores"])
 
@@ -168,8 +168,8 @@ async def list_scores(
 
 
 def _verifier(text: str) -> tuple[str, int | None]:
-    kind, at, rest = text.partition("@")
-    if at and rest == "inline":
+    kind, _, rest = text.partition("@")
+    if rest == "inline" and kind in KINDS:
         return kind, INLINE
     match = REFERENCE.fullmatch(text)
     if match is None:

@@ -35,6 +35,8 @@ from verifiers.base import KINDS, Completion, ErrorType, Item, Prompt, Strict, V
 router = APIRouter(tags=["verifiers"])
 
 MAX_EXAMPLES = 64
+MAX_EXAMPLES_BYTES = 2**18
+"""Of all examples as JSON; lists show them."""
 EXPECTATION = re.compile(r"\s*(>=|<=|==|>|<)\s*(-?[0-9]+(?:\.[0-9]+)?)\s*")
 _COMPARE = {">=": operator.ge, "<=": operator.le, "==": operator.eq, ">": operator.gt, "<": operator.lt}
 
@@ -134,6 +136,10 @@ async def register_verifier(request: Request) -> Response:
         if asked.name in KINDS:
             raise Problem("conflict", f"{asked.name!r} is a built-in verifier; choose another name", pointer="/name")
         verifier, config = compile_config(asked.kind, asked.config)
+        examples = wire.encode([example.model_dump() for example in asked.examples])
+        if len(examples) > MAX_EXAMPLES_BYTES:
+            detail = f"/examples: {len(examples):,} bytes, more than the {MAX_EXAMPLES_BYTES:,} that are kept"
+            raise Problem("invalid-body", detail, pointer="/examples")
         await _check_examples(state.engine, asked.kind, verifier, asked.examples)
 
         async def produce(connection: Connection) -> Answer:
@@ -145,7 +151,7 @@ async def register_verifier(request: Request) -> Response:
                 config=wire.encode(config),
                 config_sha256=config_sha256(asked.kind, config),
                 description=wire.encode(asked.description),
-                examples=wire.encode([example.model_dump() for example in asked.examples]),
+                examples=examples,
             )
             version = await store.get(connection, who.project.id, version_id)
             if version is None:

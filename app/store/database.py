@@ -134,6 +134,15 @@ async def close_raw(connection: asyncpg.Connection) -> None:
         connection.terminate()
 
 
+def unknown_end() -> Problem:
+    """The problem of a commit whose end is not known: the database went away, or the service stops."""
+    return Problem(
+        "storage-unavailable",
+        "the database went away, and it is not known whether this was recorded; "
+        "send the request again, with the same Idempotency-Key if it had one",
+    )
+
+
 def unreachable() -> Problem:
     """The problem of a database that cannot be reached."""
     return Problem(

@@ -55,7 +55,7 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
         ("regex", {}, "a" * 1_000, CATASTROPHIC, "timeout"),
         ("regex", {"pattern": "(a+)+$"}, "a" * 2**20 + "!", None, "incorrect"),
         ("regex", {"pattern": r"(?:[01]*1[01]{12}){2}2$"}, "01" * 2**18, None, "incorrect"),
-        ("regex", {"pattern": "^.*$", "flags": "s"}, "\ud800" * LONG, None, "correct"),
+        ("regex", {"pattern": "^.*$", "flags": "s"}, "\ud800" * (LONG // 10), None, "correct"),
         ("json_schema", {"schema": EXPONENTIAL}, '"a"', None, "timeout"),
         ("json_schema", {"schema": {"not": {"pattern": CATASTROPHIC}}}, '"' + "a" * 100 + '"', None, "timeout"),
         ("json_schema", {"schema": True}, "[" * MAX_JSON_CHARS, None, "unparseable"),
