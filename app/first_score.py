@@ -45,7 +45,7 @@ def show_first_score(settings: Settings, secret: str | None) -> None:
         lines += [_score(url, secret), ""]
     else:
         lines += [
-            "The key was shown at the first start. Lost it? Start once with ASSAY_API_KEY set to 16 characters or more.",
+            "The first start showed the key. Lost it? Start with ASSAY_API_KEY set to 16 characters or more.",
             "",
         ]
     sys.stdout.write("\n".join(lines) + "\n")
