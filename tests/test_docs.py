@@ -95,6 +95,7 @@ def test_make_run_ends_with_a_first_score(homes: Path, tmp_path: Path) -> None:
     port = free_port()
     environment = {**os.environ, "ASSAY_HOME": str(homes / "make-run"), "ASSAY_PORT": str(port)}
     environment.pop("ASSAY_API_KEY", None)
+    environment["http_proxy"] = "http://127.0.0.1:9"  # nobody's: the key and the score take no detour
     log = tmp_path / "log"
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -107,7 +108,9 @@ def test_make_run_ends_with_a_first_score(homes: Path, tmp_path: Path) -> None:
         said = log.read_text()
         assert '"outcome":"correct"' in said, said
         [command] = re.findall(r"^curl .*?'$", said, re.MULTILINE | re.DOTALL)
-        repeated = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True)
+        repeated = subprocess.run(
+            ["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=60, check=True
+        )
         assert '"outcome":"correct"' in repeated.stdout
     finally:
         os.killpg(process.pid, signal.SIGINT)

@@ -703,6 +703,19 @@ async def test_a_short_deadline_spoils_nobody_who_has_a_long_one(bench: Bench) -
     bench.nothing_left()
 
 
+async def test_many_short_deadlines_spoil_nobody_who_has_a_long_one(bench: Bench) -> None:
+    async def slow(items: Sequence[Item], ctx: Context) -> list[Verdict]:
+        await asyncio.sleep(min(0.3, ctx.deadline - time.monotonic()))
+        return [spoken(item) if time.monotonic() < ctx.deadline else past_deadline() for item in items]
+
+    bench.add(slow)
+    hasty = [asyncio.create_task(bench.score("a", deadline_s=0.02 * 2**count)) for count in range(4)]
+    [result] = (await bench.score("a", deadline_s=30)).results
+    assert result.score == 1
+    await asyncio.gather(*hasty)
+    bench.nothing_left()
+
+
 async def test_a_leader_that_raises_or_lacks_a_worker_spoils_nobody(bench: Bench) -> None:
     entered, go_on = asyncio.Event(), asyncio.Event()
 

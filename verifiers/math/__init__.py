@@ -18,6 +18,7 @@ from verifiers.base import (
     BadItemError,
     Context,
     Example,
+    GivingWay,
     GuardFault,
     GuardLimits,
     GuardResult,
@@ -267,7 +268,12 @@ async def _evaluate(
                 results[batch] = GuardResult(["bad_gold"])
             elif result.fault is not None:
                 results[batch] = result
-    return [_settle(attempt, questions, results[tuple(questions)]) for attempt, questions in waiting]
+    turn = GivingWay()
+    verdicts = []
+    for attempt, questions in waiting:
+        await turn.over()
+        verdicts.append(_settle(attempt, questions, results[tuple(questions)]))
+    return verdicts
 
 
 async def _ask(

@@ -264,11 +264,30 @@ def _sympy_equal(gold: str, answer: str) -> bool:
         raise
     except Exception:  # the parser's own errors are bare `Exception`s: the answer is not mathematics
         return False
+    try:
+        return _same_in_sympy(first, second)
+    except MemoryError:
+        raise
+    except Exception:  # such as PrecisionExhausted: the answer's fault, unless the reference alone has it too
+        _simplified(first)
+        return False
+
+
+def _same_in_sympy(first: Any, second: Any) -> bool:
     if isinstance(first, sympy.Expr) and isinstance(second, sympy.Expr):
         return bool(sympy.simplify(first - second) == 0)
     if isinstance(first, sympy.Set) and isinstance(second, sympy.Set):
         return bool(first == second or first.symmetric_difference(second) == sympy.S.EmptySet)
     return bool(first == second)
+
+
+def _simplified(gold: Any) -> None:
+    try:
+        sympy.simplify(gold)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _UndefinedGoldError from error
 
 
 @lru_cache(maxsize=128)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import NamedTuple
 
-from verifiers.math.expression import Tree
+from verifiers.math.expression import DERIVATIVE, TRIGONOMETRIC, VARIADIC, Tree, symbols
 from verifiers.math.reading import UNEVALUATED, Chain, Group, Matrix, Scalar, Text, Union, Value
 
 
@@ -65,6 +65,8 @@ class Comparison:
                 return self.equal(gold.members[-1], answer) if is_labelled(gold) else False
             case Text(), Text():
                 return gold.normal == answer.normal
+            case (Text(normal=first), Scalar(normal=second)) | (Scalar(normal=first), Text(normal=second)):
+                return first.isalpha() and first.casefold() == second.casefold()  # `Tom` reads as a product
             case Group(), Group():
                 return self._groups(gold, answer)
             case Group(), Matrix():
@@ -94,7 +96,7 @@ class Comparison:
         return result
 
     def _scalars(self, gold: Scalar, answer: Scalar) -> Truth:
-        units = {gold.unit, answer.unit} - {None}
+        units = {"%" if scalar.percent and scalar.unit is None else scalar.unit for scalar in (gold, answer)} - {None}
         if self.policy.match_units and len(units) > 1 and units != {"degree", "rad"}:
             self.note = "different units"
             return False
@@ -179,7 +181,13 @@ class Comparison:
         """An answer such as `x = 5` or `2 + 3 = 5` for 5: every member but a name must be equal to it."""
         if not all(relation in ("=", "in") for relation in answer.relations):
             return False
-        members = answer.members[1:] if names_quantity(answer.members[0], gold) else answer.members
+        first, *others = answer.members
+        if names_quantity(first, gold):
+            members = others
+        elif answer.relations == ("=",) and isinstance(others[0], Scalar) and others[0].is_symbol:
+            members = [first] if names_quantity(others[0], gold) else [first, *others]  # `5 = x`
+        else:
+            members = [first, *others]
         return _all(self.equal(gold, member) for member in members)
 
     def _chains(self, gold: Chain, answer: Chain) -> Truth:
@@ -213,14 +221,23 @@ def names_quantity(value: Value, gold: Value) -> bool:
     names = value.names
     if not names or (isinstance(gold, Scalar) and names <= gold.names):
         return False
-    applied = value.tree[0] == "product" and value.tree[1][0] == "symbol"
-    return len(names) > 1 or value.tree[0] == "call" or applied
+    return len(names) > 1 or _is_function_value(value.tree, value.source)
+
+
+def _is_function_value(tree: Tree, source: str) -> bool:
+    """Whether it is named as a whole (`f(2)`, `\\sin A`, `|z|`), unlike `x(x+1)`, `x \\cdot 3` or `\\sqrt{x}`."""
+    if tree[0] == "call":
+        return tree[1] in TRIGONOMETRIC or tree[1] in ("abs", "arcsin", "arccos", "arctan", *VARIADIC)
+    applied = tree[0] == "product" and tree[1][0] == "symbol" and "*" not in source
+    return applied and not any(symbols(part) for part in tree[2:])
 
 
 def _is_name(value: Value) -> bool:
     if isinstance(value, Group):
         return all(isinstance(item, Scalar) and item.is_symbol for item in value.items)
-    return isinstance(value, Text) or (isinstance(value, Scalar) and value.is_symbol)
+    if isinstance(value, Text):
+        return "not" not in value.normal.split()
+    return isinstance(value, Scalar) and value.is_symbol
 
 
 def _as_difference(chain: Chain) -> tuple[str, str] | None:
@@ -258,7 +275,9 @@ def _mentions_pi(tree: Tree | None) -> bool:
 
 
 def _unevaluated(scalar: Scalar) -> bool:
-    return scalar.tree is None and any(f"\\{name}" in scalar.source for name in UNEVALUATED)
+    if scalar.tree is not None:
+        return False
+    return DERIVATIVE.search(scalar.source) is not None or any(f"\\{name}" in scalar.source for name in UNEVALUATED)
 
 
 def _shape(group: Group) -> str:

@@ -10,6 +10,7 @@ Nothing is evaluated here. What the grammar does not know raises `UnreadableErro
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -45,6 +46,9 @@ DELIMITERS = {"(": ")", "[": "]", "{": "}"}
 CLOSERS = {"lfloor": "rfloor", "lceil": "rceil"}
 WORDS = UNARY | VARIADIC | frozenset(SAME_FUNCTION) | {"pi", "infinity", "inf", "oo", "infty"} | GREEK
 """Words that mean something without a backslash."""
+
+DERIVATIVE = re.compile(r"\\frac\{d\}\{d ?[a-z]\}")
+"""In a normal form, a derivative that is yet to be taken."""
 
 MINUS_ONE: Tree = ("number", Fraction(-1))
 
@@ -315,6 +319,8 @@ class _Parser:
         name = SAME_FUNCTION.get(token.text, token.text)
         match name:
             case "frac":
+                if DERIVATIVE.fullmatch(normal_form(self.tokens[self.at - 1 : self.at + 7])):
+                    raise UnreadableError("a derivative")
                 return ("quotient", self.argument(), self.argument())
             case "sqrt" if token.kind == "cmd":
                 if self.accept("["):

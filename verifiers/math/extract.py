@@ -47,6 +47,8 @@ _CLAIM = re.compile(
     r"s?(?:[ \t*_]{0,4}[:=]|[ \t*_]{1,4}(?:[^\n.:=?!]{0,60}?[ \t])??(?:is|are|be|equals|IS)\b[ \t]{0,4}:?)"
     r"[ \t*_:]{0,8}"
 )
+_LEAD = re.compile(r"(?:Therefore|Thus|Hence|So|Then|Finally)\b,?")
+_NEGATION = re.compile(r"\b(?:not|never|cannot)\b|n['’]t\b")
 _LAST_LINE_MARK = re.compile(r"[ \t]{0,8}(?:#{4}|[*_]{0,2}A[*_]{0,2}:)[ \t*_]{0,8}")
 _CUT = re.compile(
     r"(?P<maths>\$\$?|\\[()\[\]])|[.?](?=[\s*_\"')]|\Z)|!(?=[*_\"')\s]{0,4}\Z)"
@@ -120,7 +122,8 @@ def _claims(text: str) -> Found:
     for place in _last_places(text, _CLAIMS):
         subject = len("answer") if text[place] in "aA" else len("correct option")
         if claim := _CLAIM.match(text, place + subject, place + MAX_SENTENCE):
-            claims.append(_sentence(text, claim.end()))
+            start = place + subject if _NEGATION.search(claim.group()) else claim.end()
+            claims.append(_sentence(text, start))
     short = tuple(span for span in claims if 0 < len(span.text) <= MAX_CLAIM)
     if short or (claims and claims[-1].text):
         return Found(short or (claims[-1],), "claim")
@@ -130,6 +133,8 @@ def _claims(text: str) -> Found:
         return Found((said,), "claim") if said.text else Found(missing="the last line ends before its answer")
     if not line.text or len(line.text) > MAX_SENTENCE:
         return Found(missing="no box, no claim, and no short last line")
+    lead = _LEAD.match(line.text)
+    line = _stripped(line.text, lead.end() if lead else 0, len(line.text), line.start)
     return Found((_without_end(line),), "line")
 
 

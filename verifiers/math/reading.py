@@ -15,7 +15,7 @@ from typing import TypeAlias
 from verifiers.math.cost import MAX_EXACT, MAX_SCALAR, check_written, exact, height
 from verifiers.math.expression import WORDS, CostlyError, Tree, UnreadableError, parse, symbols
 from verifiers.math.tokens import Token, normal_form, tokenize, words
-from verifiers.math.units import canonical_unit, is_unit, qualifies, scale_of
+from verifiers.math.units import canonical_unit, denies, is_unit, qualifies, scale_of
 
 MAX_CHARS = 1000
 """Characters of an answer whose structure is read."""
@@ -112,7 +112,14 @@ _MATRICES = words("matrix pmatrix bmatrix Bmatrix smallmatrix array")
 _RELATIONS = frozenset(("=", "<", ">", "le", "ge", "ne", "approx", "in"))
 _FLIPPED = {"<": ">", "le": "ge", ">": "<", "ge": "le"}
 _ARTICLES = frozenset(("a", "an", "the"))
-_SEGMENT = re.compile(r"\$\$?([^$]+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_SEGMENT = re.compile(
+    r"\$\$?([^$]+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]|(?<!\S)\*\*(?=\S)([^*]+)(?<=\S)\*\*(?![^\s.,;:!])", re.DOTALL
+)
+_FRACTION = frozenset(("frac", "{", "}", "/"))
+_NEAR = 3
+"""Words on either side of a formula in a sentence that may change what it says."""
+_SHORT_WORDS = words("yes no odd all one two six ten red")
+"""What would read as a product of letters."""
 _CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}(?![0-9])")
 _PUNCTUATION = frozenset("$%-,.;:'\"/()*!?")
 _INFINITY = Token("cmd", "infty", False)
@@ -136,22 +143,29 @@ def read(text: str, *, grouping: bool = True) -> Reading:
 
 def read_among_words(text: str) -> Value | None:
     """The one formula or the one number in a sentence, where nothing makes it ambiguous; else None."""
-    segments = [next(filter(None, match)) for match in _SEGMENT.findall(text)]
+    segments = list(_SEGMENT.finditer(text))
     if segments:
-        return read(segments[0]).value if len(segments) == 1 else None
+        [segment, *others] = segments
+        before, after = text[: segment.start()].split(), text[segment.end() :].split()
+        if others or denies(" ".join(before[-_NEAR:] + after[:_NEAR])):
+            return None
+        return read(next(filter(None, segment.groups()))).value
     tokens = tokenize(text)
-    numbers = [at for at, token in enumerate(tokens) if token.kind == "num"]
-    around = [token for token in tokens if token.kind != "num" and token.text not in _PUNCTUATION]
-    said = " ".join(token.text for token in around)
-    if len(numbers) != 1 or any(t.kind not in ("word", "text") for t in around) or qualifies(said):
+    start = next((at for at, t in enumerate(tokens) if t.kind == "num" or t.text == "frac"), len(tokens))
+    end = start
+    while end < len(tokens) and (tokens[end].kind == "num" or tokens[end].text in _FRACTION):
+        end += 1
+    if start == end:
         return None
-    start = numbers[0]
-    glued = tokens[start - 1 : start + 2]  # `ab2` and `2ab` are not the number 2
-    if any(t.kind == "word" for t in glued) and not (start == 0 or tokens[start].gap):
+    around = [token for token in (*tokens[:start], *tokens[end:]) if token.text not in _PUNCTUATION]
+    said = " ".join(token.text for token in around)
+    if any(t.kind not in ("word", "text") for t in around) or qualifies(said):
         return None
     while start and tokens[start - 1].text in ("-", "$"):
         start -= 1
-    end = numbers[0] + 1
+    glued = tokens[max(0, start - 1) : end + 1]  # `ab2` and `2ab` are not the number 2
+    if any(t.kind == "word" for t in glued) and not (start == 0 or tokens[start].gap):
+        return None
     while end < len(tokens) and (tokens[end].kind in ("word", "text") or tokens[end].text == "%"):
         end += 1
     try:
@@ -176,7 +190,7 @@ def _value(tokens: Sequence[Token]) -> Value:
         tokens = tokens[1:-1]
     if not tokens:
         raise UnreadableError("nothing")
-    if all(t.kind == "text" for t in tokens):
+    if all(t.kind == "text" for t in tokens) or [t.text.lower() in _SHORT_WORDS for t in tokens] == [True]:
         return _as_text(tokens)
     items, separators = _split_list(tokens)
     if len(items) > 1:
@@ -196,7 +210,8 @@ def _simple(tokens: Sequence[Token]) -> Value:
         return Group("\\{", (), "\\}")
     if len(tokens) == 1 and tokens[0].text == "reals":
         return Group("(", (_scalar([_MINUS, _INFINITY]), _scalar([_INFINITY])), ")")
-    if tokens[0].text == "begin" and (matrix := _matrix(tokens)):
+    inner = tokens[1:-1] if tokens[0].text in ("(", "[") and _encloses(tokens) else tokens
+    if inner and inner[0].text == "begin" and (matrix := _matrix(inner)):
         return matrix
     if (group := _bracketed(tokens)) is not None:
         return group
@@ -222,6 +237,8 @@ def _scalar(tokens: Sequence[Token]) -> Scalar | Text:
     try:
         tree = parse(core)
     except UnreadableError:
+        if any(t.text == "ldots" for t in core):
+            raise  # SymPy's parser would read on as if it were not there
         letters = 3 if any(t.kind == "cmd" for t in core) else 1  # `dx` beside a command is no word
         if any(
             t.kind == "text" or (t.kind == "word" and len(t.text) > letters and t.text not in WORDS) for t in core
@@ -309,7 +326,10 @@ def _begins_words(tokens: Sequence[Token], at: int) -> bool:
     word = tokens[at].text
     if tokens[at].kind != "word":
         return False
-    return len(word) > 3 or is_unit(word) or word.lower() == "per" or _begins_prose(tokens, at)
+    if word == "a":  # an article
+        following = tokens[at + 1 : at + 2]
+        return any(t.kind == "word" and t.gap and len(t.text) > 3 for t in following)
+    return len(word) > 3 or is_unit(word) or word.lower() in ("per", "of") or _begins_prose(tokens, at)
 
 
 def _begins_prose(tokens: Sequence[Token], at: int) -> bool:

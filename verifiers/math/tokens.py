@@ -81,6 +81,7 @@ _TOKEN = re.compile(
     | (?P<num> (?: [0-9]+(?:(?:\{,\}|\\,)[0-9]{3}(?![0-9]))*(?:\.[0-9]+)? | \.[0-9]+ )
           (?: [eE][-+]?[0-9]+(?![A-Za-z]) )? )
     | (?P<word> [A-Za-z]+ )
+    | (?P<ne> \\not\s*= )
     | \\(?P<cmd>[A-Za-z]+)
     | (?P<le> <= ) | (?P<ge> >= ) | (?P<power> \*\* )
     | \\(?P<escaped> . )
@@ -176,7 +177,7 @@ def _token(kind: str, match: re.Match[str], gap: bool) -> Token:
             if name.isalpha():
                 return Token("cmd", name, gap)
             return Token("op", f"\\{name}" if name in "{}" else name, gap)
-        case "le" | "ge":
+        case "ne" | "le" | "ge":
             return Token("cmd", kind, gap)
         case "power":
             return Token("op", "^", gap)
@@ -187,8 +188,10 @@ def _token(kind: str, match: re.Match[str], gap: bool) -> Token:
 
 
 def _trim(tokens: list[Token]) -> list[Token]:
-    """Without the punctuation around an answer, and without a leading `=`."""
+    """Without the punctuation around an answer, and without a leading `=`; but `0.3...` is not 0.3."""
     start, end = 0, len(tokens)
+    if [t.text for t in tokens[-2:]] == [".", "."] and any(t.kind == "num" and "." in t.text for t in tokens):
+        return tokens
     while end > start and tokens[end - 1].kind == "op" and tokens[end - 1].text in ".,;:":
         end -= 1
     while start < end and tokens[start].kind == "op" and tokens[start].text in ",;:=":

@@ -15,7 +15,8 @@ _SPELLINGS = {
     "s": "s sec second", "min": "min minute", "h": "h hr hour", "day": "day", "week": "week", "month": "month",
     "year": "year yr", "degree": "degree deg", "rad": "radian rad", "dollar": "dollar usd buck", "cent": "cent",
     "euro": "euro", "ac": "acre", "ha": "hectare", "mph": "mph", "km/h": "kph kmh",
-    "J": "joule", "W": "watt", "N": "newton", "Hz": "hertz",
+    "J": "J joule", "kJ": "kJ kilojoule", "W": "W watt", "kW": "kW kilowatt", "N": "N newton", "kN": "kN kilonewton",
+    "Pa": "Pa pascal", "kPa": "kPa kilopascal", "V": "V volt", "Hz": "Hz hertz", "kHz": "kHz kilohertz",
 }  # fmt: skip
 _UNITS = {spelling: unit for unit, spellings in _SPELLINGS.items() for spelling in spellings.split()}
 _SCALES = {
@@ -29,9 +30,23 @@ _SCALES = {
 _POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "squared": 2, "cubed": 3}
 _QUALIFIERS = words(
     "not no or nor and than least most between over under below above except either neither "
-    "plus minus times divided if unless maybe probably half twice undefined impossible from to more less fewer up"
+    "plus minus times divided if unless maybe probably half twice undefined impossible from to more less fewer up "
+    "cannot never hardly but any anything almost nearly negative opposite double triple "
+    "factorial repeating recurring wrong incorrect rather instead "
+    "tenths hundredths thousandths millionths halves thirds fifths"
 )
 """Words beside a number that make it something else than that number."""
+_DENIALS = words(
+    "not no nor neither either or except but any anything than unless maybe probably "
+    "cannot never hardly almost nearly negative wrong incorrect rather instead"
+)
+"""Words beside a formula in a sentence that make it no answer."""
+_NOT = re.compile(r"\bat (?:least|most)\b|\b(?:can|won|isn|aren|wasn|doesn|didn|shouldn|couldn|wouldn)['’ ]t\b")
+_PART_OF = re.compile(
+    r"\b(?:root|multiple|divisor|reciprocal|inverse|logarithm|third|quarter|fifth|tenth) of\b"
+    r"|\b(?:root|log|mod)$|\bsuch as\b"
+)
+_EQUAL_TO = re.compile(r"\b(?:equal|equals|amounts|comes|simplifies|evaluates|reduces|adds up|sums up) to\b")
 _PARTS = re.compile(r"[A-Za-z]+|[^\sA-Za-z^{}]")
 
 
@@ -46,8 +61,19 @@ def is_unit(word: str) -> bool:
 
 
 def qualifies(said: str) -> bool:
-    """Whether words beside a number change what it says: `at least`, `or`, `not`, ..."""
-    return any(word in _QUALIFIERS for word in re.findall(r"[a-z]+", said.lower()))
+    """Whether words beside a number change what it says: `at least`, `or`, `not`, `the square root of`, ..."""
+    said = _EQUAL_TO.sub(" ", said.lower())
+    if said.startswith(("squared", "cubed")):
+        return True
+    if _PART_OF.search(said) or _NOT.search(said):
+        return True
+    return any(word in _QUALIFIERS for word in re.findall("[a-z]+", said))
+
+
+def denies(said: str) -> bool:
+    """Whether words beside a formula in a sentence say that it is not the answer, or not the only one."""
+    said = said.lower()
+    return bool(_NOT.search(said)) or any(word in _DENIALS for word in re.findall("[a-z]+", said))
 
 
 def canonical_unit(said: str) -> str | None:

@@ -128,3 +128,8 @@ async def test_the_database_holds_only_the_hash(project: Project) -> None:
             assert await rows_with(connection, hidden[len("assay_") : -4].encode()) == []
             digest = hashlib.sha256(hidden.encode()).digest()
             assert await rows_with(connection, digest) == ["public.keys"]
+
+
+@pytest.mark.parametrize("name", ["first", "ASSAY_API_KEY"])
+def test_the_names_of_the_services_own_keys_are_taken(project: Project, name: str) -> None:
+    problem(project.post("/keys", {"name": name}), 409, "conflict", "/name")

@@ -435,3 +435,12 @@ def test_a_request_may_use_many_verifiers_but_not_endlessly_many(project: Projec
     assert few["summary"]["count"] == few["summary"]["scored"] == 1000
     refused = project.post("/score", {"items": items(300)})
     assert (refused.status, refused.json()["pointer"]) == (422, "/items")
+
+
+@pytest.mark.parametrize("field", ["id", "group"])
+def test_a_name_without_end_is_a_bad_item(project: Project, field: str) -> None:
+    items = [{"completion": "a", "reference": "a", field: "\ud800" * length} for length in (1000, 1001)]
+    fits, too_long = ok(project.post("/score", {"verifier": "text", "items": items}))["items"]
+    assert fits["score"] == 1
+    assert (too_long["score"], too_long["error"]["type"]) == (None, "bad_item")
+    assert "1000" in too_long["error"]["message"]

@@ -327,3 +327,9 @@ def test_a_configuration_with_hostile_text_comes_back_exactly(project: Project) 
     assert ok(project.get("/verifiers/hostile")) == made
     completions = [{"completion": json.dumps(text)} for text in (word, "another")]
     assert [item["score"] for item in project.score("hostile", *completions)["items"]] == [1.0, 0.0]
+
+
+def test_examples_are_bounded_in_all(project: Project) -> None:
+    examples = [{"completion": "a" * 300_000, "reference": "a", "expect": 0}]
+    body = {"name": "large", "kind": "text", "examples": examples}
+    problem(project.post("/verifiers", body), 422, "invalid-body", "/examples")

@@ -35,6 +35,7 @@ HOSTILE = [
     ("\\sum_{k=1}^{n} k", "\\boxed{\\sum_{k=1}^{n} \\frac{k^{99}}{k^{55}+1}}", "timeout"),
     ("\\int_0^1 x\\,dx", "\\boxed{\\operatorname{zeros}(99999,99999)}", "incorrect"),
     ("\\int_0^1 x\\,dx", "\\boxed{\\operatorname{eye}(9999999)}", None),
+    ("\\sum_{k=1}^{n} k", "\\boxed{\\lfloor 10^{300}\\pi \\rfloor}", "incorrect"),
     ("5", "\\boxed{" + "½" * 990 + "}", "rejected"),
     ("\\frac{3^{999}x}{7}=y", "\\boxed{\\frac{3^{1900}x}{7}=\\frac{3^{1900}y}{7}}", "incorrect"),
     ("5", "\x00\ud800\\boxed{5}\udfff", "correct"),
