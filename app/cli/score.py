@@ -79,6 +79,8 @@ def score(
         typer.echo(wire.encode(summary))
     else:
         _show(summary)
+        for kind, reason in scoring.run.tally.reasons.items():
+            note(f"{kind}, for example: {reason}")
     if summary["malformed"]:
         raise CommandError(f"{summary['malformed']} malformed rows were not scored", FAILED)
 

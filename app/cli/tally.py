@@ -28,6 +28,8 @@ class Tally:
     outcomes: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     """Unscored items by the type of their error."""
+    reasons: dict[str, str] = field(default_factory=dict)
+    """The first message of each type of error."""
     _groups: dict[str, _Group] = field(default_factory=dict)
 
     def add(self, result: Mapping[str, Any], group: str | None) -> None:
@@ -35,7 +37,9 @@ class Tally:
         self.count += 1
         self.outcomes[result["outcome"]] += 1
         if result["error"] is not None:
-            self.errors[result["error"]["type"]] += 1
+            error = result["error"]
+            self.errors[error["type"]] += 1
+            self.reasons.setdefault(error["type"], error["message"])
         # with on_error zero, an unscored item has a score too, and that is not one to average
         if result["outcome"] in ("unscored", "pending"):
             return

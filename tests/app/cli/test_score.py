@@ -83,8 +83,9 @@ class TestSample:
         assert lines["error bad_item"] == "1"
         assert lines["groups"] == "7"
         assert lines["groups with equal scores"] == "0.0%"
-        # no terminal, no progress bar
-        assert ran.err == ""
+        # no terminal, no progress bar; but why an item is unscored
+        assert ran.err.startswith("bad_item, for example: reference: ")
+        assert ran.err.count("\n") == 1
 
 
 class TestRows:
@@ -437,8 +438,8 @@ class TestThread:
 
 RESULT = st.one_of(
     st.builds(lambda score: {"outcome": "scored", "score": score, "error": None}, st.integers(-2, 2).map(float)),
-    st.just({"outcome": "unscored", "score": None, "error": {"type": "worker_lost"}}),
-    st.just({"outcome": "unscored", "score": 0.0, "error": {"type": "bad_item"}}),
+    st.just({"outcome": "unscored", "score": None, "error": {"type": "worker_lost", "message": "lost"}}),
+    st.just({"outcome": "unscored", "score": 0.0, "error": {"type": "bad_item", "message": "bad"}}),
 )
 
 
