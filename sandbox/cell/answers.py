@@ -1,0 +1,21 @@
+"""What a launched process reports to the zygote while it lives: one frame for each call or test, and one for loading."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+HEAD = struct.Struct("<IBI")
+"""Index of the call or test, status, and the bytes that follow: a value, or a message where the status has one."""
+LOADED = 0xFFFFFFFF
+"""The index of the frame that tells how loading went."""
+STATUSES = ("ok", "exit", "failed", "protocol", "unsplittable", "broken_test", "signal", "output")
+"""Statuses by their number in a frame."""
+DIED = STATUSES.index("signal")
+
+
+def send(descriptor: int, index: int, status: str, content: bytes = b"") -> None:
+    """Write one frame."""
+    data = memoryview(HEAD.pack(index, STATUSES.index(status), len(content)) + content)
+    while data:
+        data = data[os.write(descriptor, data) :]

@@ -1,0 +1,439 @@
+"""The jobs of a cell: programs run on inputs, functions called, tests run beside the program they test."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import select
+import signal
+import socket
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal, NoReturn
+
+from . import answers, calls, linux, python, root, wire
+from .confine import arrange_descriptors, confine, mount_work, put_files
+from .launch import Child, Launcher
+from .limits import MAX_OUTPUT_KB
+from .split import candidate, oracle
+from .usage import Usage
+from .watch import Stopped, Stream, Watch, capture
+
+_REPORTS, _CHANNEL, _CALLS = 3, 4, 4
+"""Descriptors of a launched process, beside its standard ones."""
+LOST = 113
+"""Exit status of the tests' process where the program's process has gone."""
+_MOST = MAX_OUTPUT_KB * 1024 + 4096
+
+
+class FaultError(Exception):
+    """The cell could not do its part; the message says what failed. Never the program's doing."""
+
+
+class Jobs:
+    """Runs one job at a time, and sends a result for each of its runs."""
+
+    def __init__(self, service_in: int, service_out: int, usage: Usage) -> None:
+        self._in = service_in
+        self._out = service_out
+        self._usage = usage
+        self._launcher = Launcher()
+        self._memories = [capture(_MOST) for _ in range(3)]
+        self._stdout, self._stderr, self._reports = (Stream(memoryview(memory)) for memory in self._memories)
+        self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+
+    def run(self, job: int, plan: dict[str, Any], part: mmap.mmap, tests: mmap.mmap | None) -> None:
+        """Run a job to its end. Raises `Stopped`, `FaultError`, `wire.Ended`."""
+        self._job, self._plan, self._part = job, plan, part
+        try:
+            with self._job_folder():
+                if plan["compile"] is not None and not self._compile():
+                    return
+                if plan["mode"] == "stdio":
+                    self._stdio()
+                else:
+                    self._reported(tests)
+        finally:
+            for memory in self._memories:
+                memory.madvise(mmap.MADV_DONTNEED)
+
+    # what is common to all
+
+    def _send(self, index: int, status: str, wait_status: int | None, watch: Watch, **more: Any) -> None:
+        exited = wait_status is not None and os.WIFEXITED(wait_status)
+        signalled = wait_status is not None and os.WIFSIGNALED(wait_status)
+        content, message = more.pop("value", b""), more.pop("message", b"")
+        files: dict[str, bytes] = more.pop("files", {})
+        parts = [self._stdout.content(), self._stderr.content(), content, message, *files.values()]
+        head = {
+            "index": index,
+            "status": status,
+            "exit": os.WEXITSTATUS(wait_status) if exited and wait_status is not None else None,
+            "signal": os.WTERMSIG(wait_status) if signalled and wait_status is not None else more.pop("signal", None),
+            "cpu": round(watch.cpu_ms, 3),
+            "wall": round(watch.wall_ms, 3),
+            "sizes": [len(part) for part in parts],
+            "files": list(files),
+        }
+        wire.write(self._out, self._job, head, *parts)
+
+    def _processes(self) -> int:
+        """How many processes the cell may have: the run's own, those that its language needs, the cell's."""
+        return int(self._plan["limits"]["processes"]) + int(self._plan["threads"]) + 4
+
+    def _environment(self) -> dict[str, str]:
+        return python.ENVIRONMENT | dict(self._plan["env"])
+
+    @contextmanager
+    def _job_folder(self) -> Iterator[None]:
+        """A folder for what the job's compilation makes, and, where files are fetched, the runs' working folder."""
+        mounted = []
+        try:
+            if self._plan["compile"] is not None:
+                size = f"size={self._plan['compile_limits']['disk_mb']}m,mode=755"
+                linux.mount("tmpfs", root.JOB, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, size)
+                mounted.append(root.JOB)
+            yield
+        finally:
+            for folder in mounted:
+                linux.umount(folder)
+
+    def _launch(
+        self,
+        body: Callable[[], None],
+        limits: dict[str, Any],
+        descriptors: dict[int, int],
+        *,
+        job: Literal["", "read", "write"] = "",
+        own_files: bool = True,
+        inputs: Mapping[int, Callable[[], bytes]] = {},
+        rounds: int = 1,
+        slot: int = 0,
+    ) -> Child:
+        """Fork a process that confines itself and runs `body`, which must not return.
+
+        `inputs` are what it can read from a descriptor, and `rounds` how often the limit of processor time may be used.
+        """
+        processes, bounded = self._processes(), self._usage.bounded
+
+        def task(start: Callable[[], None]) -> None:
+            files = {descriptor: file_of(content()) for descriptor, content in inputs.items()}
+            arrange_descriptors({**descriptors, **files})
+            seconds = rounds * (int(limits["cpu_s"]) + 2)
+            confine(limits, cpu_s=seconds, processes=processes, bounded=bounded, job=job, own_files=own_files)
+            put_files(os.getcwd(), self._files())
+            start()
+            body()
+
+        return self._launcher.launch(task, slot)
+
+    def _files(self) -> dict[str, bytes]:
+        part = wire.Part(self._part)
+        return {name: part[2 + index] for index, name in enumerate(json.loads(part[1]))}
+
+    def _first_blob(self) -> int:
+        return 2 + int(self._plan["files"])
+
+    @contextmanager
+    def _pipes(self, output_kb: int) -> Iterator[tuple[int, int]]:
+        """The write ends of standard output and standard error; closed here once `launched` has been called."""
+        out, out_end = os.pipe2(os.O_CLOEXEC)
+        err, err_end = os.pipe2(os.O_CLOEXEC)
+        self._stdout.open(out, output_kb * 1024)
+        self._stderr.open(err, output_kb * 1024)
+        try:
+            yield out_end, err_end
+        finally:
+            os.close(out_end)
+            os.close(err_end)
+
+    def _close(self) -> None:
+        for stream in (self._stdout, self._stderr, self._reports):
+            stream.close()
+
+    def _check_started(self, slot: int = 0) -> None:
+        if not self._launcher.started(slot):
+            reason = bytes(self._stderr.content()[-300:]).decode("utf-8", "replace").strip()
+            raise FaultError(f"a run could not be set up: {reason}")
+
+    # programs in processes of their own
+
+    def _compile(self) -> bool:
+        """Compile; send the result, as run -1. Returns whether it worked."""
+        limits, argv = self._plan["compile_limits"], self._plan["compile"]
+        part = wire.Part(self._part)
+
+        def body() -> None:
+            self._write_source(part[0])
+            execute(argv, self._environment())
+
+        with self._pipes(self._plan["limits"]["output_kb"]) as (out, err):
+            child = self._launch(body, limits, {0: self._null, 1: out, 2: err}, job="write")
+        return self._finish(-1, child, limits)
+
+    def _stdio(self) -> None:
+        part = wire.Part(self._part)
+        for index in range(self._plan["first"], self._plan["count"]):
+            self._stdio_run(index, part)
+            self._stop_if_asked()
+
+    def _stdio_run(self, index: int, part: wire.Part) -> None:
+        plan = self._plan
+        limits, fetch = plan["limits"], plan["fetch"]
+        if fetch:  # the working folder must outlive the run
+            mount_work(limits["disk_mb"])
+        try:
+            with self._pipes(limits["output_kb"]) as (out, err):
+                child = self._launch(
+                    lambda: self._program(part[0]),
+                    limits,
+                    {0: self._null, 1: out, 2: err},
+                    job="" if plan["compile"] is None else "read",
+                    own_files=not fetch,
+                    inputs={0: lambda: part[self._first_blob() + index]},
+                )
+            self._finish(index, child, limits, fetch)
+        finally:
+            if fetch:
+                linux.umount("/tmp")  # noqa: S108
+
+    def _program(self, source: bytes) -> None:
+        """Become the program; the last that runs of ours in a process."""
+        run = self._plan["run"]
+        if self._plan["compile"] is None:
+            self._write_source(source)
+        if run is None:
+            python.run(source)
+        execute(run, self._environment())
+
+    def _write_source(self, source: bytes) -> None:
+        with open(self._plan["source"], "wb") as file:
+            file.write(source)
+
+    def _finish(self, index: int, child: Child, limits: dict[str, Any], fetch: list[str] | None = None) -> bool:
+        """Watch one process to its end, and send what became of it; returns whether it is `ok`."""
+        watch = Watch([child], [self._stdout, self._stderr], None, limits, self._usage, self._in)
+        try:
+            watch.until_end()
+            status = watch.statuses[child.pid]
+            if not watch.broken:
+                self._check_started()
+            verdict = watch.broken or ("signal" if os.WIFSIGNALED(status) else "exit" if status else "ok")
+            self._send(index, verdict, status, watch, files=_fetch(fetch, limits) if fetch else {})
+            return verdict == "ok"
+        finally:
+            self._close()
+
+    # processes that report as they go
+
+    def _reported(self, tests: mmap.mmap | None) -> None:
+        """Calls or tests: launch, take reports, and launch again for the rest where a launch ended early."""
+        first, count = self._plan["first"], self._plan["count"]
+        while first < count:
+            with self._pipes(self._plan["limits"]["output_kb"]) as (out, err):
+                if tests is None:
+                    children, ends = self._launch_calls(first, out, err)
+                else:
+                    children, ends = self._launch_split(first, out, err, tests)
+                for end in ends:
+                    os.close(end)
+            try:
+                first = self._take_reports(children, first, count)
+            finally:
+                self._close()
+
+    def _report_pipe(self) -> int:
+        reports, end = os.pipe2(os.O_CLOEXEC)
+        self._reports.open(reports, self._plan["limits"]["output_kb"] * 1024 + 1024)
+        return end
+
+    def _launch_calls(self, first: int, out: int, err: int) -> tuple[list[Child], list[int]]:
+        part, plan = wire.Part(self._part), self._plan
+        end = self._report_pipe()
+
+        def body() -> None:
+            self._write_source(part[0])
+            if plan["run"] is None:
+                    calls.serve(part, self._first_blob(), plan, first, _REPORTS)
+            extra = {"ASSAY_FIRST": str(first), "ASSAY_ENTRY_POINT": plan["entry_point"]}
+            execute(plan["run"], self._environment() | extra)
+
+        descriptors = {0: self._null, 1: out, 2: err, _REPORTS: end, _CALLS: self._null}
+        inputs = {}
+        if plan["run"] is not None:
+            blobs = range(self._first_blob(), len(part))
+            inputs[_CALLS] = lambda: b"\n".join(part[blob] for blob in blobs)
+        rounds = plan["count"] - first
+        return [self._launch(body, plan["limits"], descriptors, inputs=inputs, rounds=rounds)], [end]
+
+    def _launch_split(
+        self, first: int, out: int, err: int, tests: mmap.mmap
+    ) -> tuple[list[Child], list[int]]:
+        part, plan = wire.Part(self._part), self._plan
+        end = self._report_pipe()
+        inner, outer = socket.socketpair()
+
+        def program() -> None:
+            source = part[0]
+            self._write_source(source)
+            candidate.serve(_CHANNEL, lambda: python.load(source, calls.MODULE))
+            python.finish(0)
+
+        def testing() -> None:
+            asked = json.loads(wire.Part(tests)[0]) | {"first": first}
+            _run_tests(asked)
+
+        descriptors = {0: self._null, 1: out, 2: err, _REPORTS: self._null, _CHANNEL: inner.fileno()}
+        rounds = plan["count"] - first
+        children = [self._launch(program, plan["limits"], descriptors, rounds=rounds, slot=0)]
+        tests.madvise(mmap.MADV_DOFORK)  # only now: no process of the program may inherit them
+        try:
+            descriptors = {0: self._null, 1: self._null, 2: self._null, _REPORTS: end, _CHANNEL: outer.fileno()}
+            children.append(self._launch(testing, plan["limits"], descriptors, rounds=rounds, slot=1))
+        finally:
+            tests.madvise(mmap.MADV_DONTFORK)
+            inner.close()
+            outer.close()
+        return children, [end]
+
+    def _take_reports(self, children: list[Child], first: int, count: int) -> int:
+        """Send a result for each report; returns the first call or test that is left for another launch."""
+        watch = Watch(
+            children, [self._stdout, self._stderr], self._reports, self._plan["limits"], self._usage, self._in
+        )
+        loaded = False
+        while first < count and watch.until_report():
+            head = self._reports.head()
+            if head is None:
+                raise AssertionError("a report was there")
+            index, number, size = head
+            status = answers.STATUSES[number] if number < len(answers.STATUSES) else "protocol"
+            if answers.HEAD.size + size > self._reports.limit:
+                watch.kill("output")
+                break
+            content = self._reports.frame(size)
+            if index == answers.LOADED and not loaded:
+                loaded = True
+                if status != "ok":
+                    watch.kill()
+                    self._check_all_started(children)
+                    self._send(-1, status, None, watch, message=content)
+                    return count
+                watch.begin()
+            elif index == first and loaded:
+                if status == "signal":
+                    died = content[0] if size else 9
+                    self._send(first, self._death(watch, died), None, watch, signal=died)
+                elif status == "ok":
+                    self._send(first, "ok", None, watch, value=content)
+                else:
+                    self._send(first, status, None, watch, message=content)
+                first += 1
+                watch.begin()
+                self._reports.drop(size)
+                self._stop_if_asked(watch)
+                continue
+            else:
+                watch.kill()
+                self._send(first, "protocol", None, watch, message=b"an answer to something that was not asked")
+                return first + 1
+            self._reports.drop(size)
+        if first == count:
+            watch.kill()
+            return count
+        return self._take_end(watch, children, first, loaded)
+
+    def _take_end(self, watch: Watch, children: list[Child], first: int, loaded: bool) -> int:
+        """A launch ended, or was ended, in the middle of a call or test, or before it was loaded."""
+        watch.kill()
+        self._check_all_started(children)
+        program = watch.statuses[children[0].pid]
+        if len(children) > 1 and not watch.broken:
+            tests = watch.statuses[children[1].pid]
+            if os.WIFSIGNALED(tests) or os.WEXITSTATUS(tests) not in (0, LOST):
+                self._send(first if loaded else -1, "broken_test", None, watch, message=b"the tests' process died")
+                return first + 1 if loaded else self._plan["count"]
+        status = watch.broken or ("signal" if os.WIFSIGNALED(program) else "exit")
+        self._send(first if loaded else -1, status, program, watch, message=b"it ended without an answer")
+        return first + 1 if loaded else int(self._plan["count"])
+
+    def _death(self, watch: Watch, signal_number: int) -> str:
+        """What the death of a call's own process by a signal means."""
+        return "memory" if watch.new_memory_kills() else "cpu" if signal_number == signal.SIGXCPU else "signal"
+
+    def _check_all_started(self, children: list[Child]) -> None:
+        for slot in range(len(children)):
+            self._check_started(slot)
+
+    def _stop_if_asked(self, watch: Watch | None = None) -> None:
+        """Between two runs: has the service said that it wants no more?"""
+        if select.select([self._in], [], [], 0)[0]:
+            if watch is not None:
+                watch.kill()
+            raise Stopped
+
+
+def _run_tests(asked: dict[str, Any]) -> None:
+    """In the tests' process: run them, and report each."""
+    index = asked["first"]
+
+    def report(status: str, message: str) -> None:
+        nonlocal index
+        answers.send(_REPORTS, index, status, message.encode("utf-8", "replace")[:2000])
+        index += 1
+
+    def loaded(status: str, message: str) -> None:
+        answers.send(_REPORTS, answers.LOADED, status, message.encode("utf-8", "replace")[:2000])
+
+    try:
+        oracle.run_tests(_CHANNEL, asked, report, loaded)
+    except oracle.CandidateLost:
+        os._exit(LOST)
+    os._exit(0)
+
+
+def execute(command: list[str], environment: dict[str, str]) -> NoReturn:
+    """Become another program, found by the environment's PATH."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores, and a program would inherit that
+        signal.signal(number, signal.SIG_DFL)
+    os.execvpe(command[0], command, environment)
+
+
+def file_of(content: bytes) -> int:
+    """A descriptor to read `content` from: a file in memory, so that nobody has to feed a pipe."""
+    memory = os.memfd_create("input")
+    view = memoryview(content)
+    while view:
+        view = view[os.write(memory, view) :]
+    os.lseek(memory, 0, os.SEEK_SET)
+    return memory
+
+
+def _fetch(names: list[str], limits: dict[str, Any]) -> dict[str, mmap.mmap]:
+    """Regular files of the working folder by relative path; whatever is a link, or no file, is left out.
+
+    They are mapped, not read, so that nothing of them stays behind.
+    """
+    found: dict[str, mmap.mmap] = {}
+    left = int(limits["disk_mb"]) * 2**20
+    for name in names:
+        folder = os.open(root.WORK, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            *above, last = name.split("/")
+            for step in above:
+                inner = os.open(step, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+                os.close(folder)
+                folder = inner
+            file = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        except OSError:
+            continue
+        finally:
+            os.close(folder)
+        status = os.fstat(file)
+        if stat.S_ISREG(status.st_mode) and status.st_size <= left:
+            found[name] = mmap.mmap(file, status.st_size, prot=mmap.PROT_READ) if status.st_size else mmap.mmap(-1, 1)
+            left -= status.st_size
+        os.close(file)
+    return found

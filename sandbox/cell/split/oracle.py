@@ -1,0 +1,412 @@
+"""The oracle's side: runs the tests, and tells what became of each."""
+
+from __future__ import annotations
+
+import builtins
+import re
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, NoReturn, Optional
+
+from .. import values
+from . import brief, library, stands
+from .channel import MAX_FRAME, Channel, ClosedError, MalformedError
+from .faults import CandidateLost, LoadFailed, Stuck
+from .oracle_objects import OracleObjects
+from .peer import Peer
+from .script import MARK, Script
+
+MODULE = "tests"
+"""What `__name__` is in the tests."""
+MAX_DEPTH = 150
+"""Callbacks within calls within callbacks."""
+_RECURSION_LIMIT = 3000
+_BUILTINS = dict(vars(builtins))
+_LIVE = ("get", "name", "special")
+_CONTAINERS = (list, dict, set, bytearray)
+
+Report = Callable[[str, str], None]
+
+
+def run_tests(channel_fd: int, plan: Mapping[str, Any], report: Report) -> None:
+    """Run the tests of `plan` from `plan["first"]` on. See the package for all of it."""
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), _RECURSION_LIMIT))
+    Session(Channel(channel_fd), plan, report).run()
+
+
+class Globals(dict):  # type: ignore[type-arg]
+    """The tests' global names: what they do not define themselves is the program's, but for builtins.
+
+    CPython looks up globals in a dict's subclass by its `__getitem__`, in functions too, and only then in builtins.
+    """
+
+    def __init__(self, resolve: Callable[[str], Any]) -> None:
+        super().__init__(__name__=MODULE)
+        self._resolve = resolve
+
+    def __missing__(self, name: str) -> Any:
+        return self._resolve(name)
+
+
+class _Asking(Peer):
+    """The oracle's end of the channel. Of the candidate's questions it answers only calls of what the test gave it."""
+
+    objects: OracleObjects
+
+    def __init__(self, channel: Channel, session: Session) -> None:
+        super().__init__(channel, OracleObjects(session, MODULE))
+        self._session = session
+
+    def perform(self, operation: str, arguments: list[Any], _capture: bool) -> tuple[bool, Any, str]:
+        """See `Peer`."""
+        if not arguments or operation not in ("call", "next"):
+            raise MalformedError("a question that is never asked")
+        try:
+            target = self.objects.given(arguments[0])
+            positional, keyword = arguments[1:] if operation == "call" else ((), ())
+            if type(positional) is not tuple or not callable(target if operation == "call" else iter(target)):
+                raise MalformedError("not a call")
+            keyword = dict(keyword)
+        except (TypeError, ValueError):
+            raise MalformedError("a question of another shape") from None
+        return self._session.call_back(operation, target, positional, keyword)
+
+
+class Session:
+    """One run of tests against one candidate."""
+
+    def __init__(self, channel: Channel, plan: Mapping[str, Any], report: Report) -> None:
+        self.named = False
+        self._channel = channel
+        self._peer = _Asking(channel, self)
+        self._tests: list[str] = list(plan["tests"])
+        self._first: int = plan.get("first", 0)
+        self._names = frozenset(plan.get("names") or ())
+        self._aliases: dict[str, str] = dict(plan.get("aliases") or {})
+        self._prelude: str = plan.get("prelude") or ""
+        self._setup: str = plan.get("setup") or ""
+        self._report = report
+        self._globals = Globals(self._resolve)
+        self._globals[MARK] = self._check
+        self._scripts: dict[str, Script] = {}
+        self._cache: dict[str, Any] = {}
+        """Names of the program that mean a function or a class."""
+        self._classes: dict[str, bool] = {}
+        self._live: deque[list[Any]] = deque(maxlen=16)
+        """Containers that came out of the program's objects: what the test does to them is done to the originals."""
+        self._standard = (sys.stdin, sys.stdout)
+
+        self._stuck: Optional[Stuck] = None
+        self._lost: Optional[CandidateLost] = None
+        self._broken = False
+        """Whether the channel can no longer be understood."""
+        self._raised: list[BaseException] = []
+        """Exceptions of the program, in this test."""
+        self._silent = False
+        """Whether the candidate must not be asked, even by a repr."""
+        self._checks = 0
+        self._asked = 0
+        self._items = 0
+        self._tainted: set[str] = set()
+        """Names that setup or an earlier test bound after it had asked the candidate."""
+        self._unbound: set[str] = set()
+        """Names that an earlier test should have bound, but did not get to."""
+        self._last: Optional[tuple[str, Any, Any, Any]] = None
+
+    def run(self) -> None:
+        """Run setup and tests. Raises `CandidateLost`, `LoadFailed`."""
+        prepared = self._run_source(self._prelude, "<prelude>") if self._prelude else None
+        self._protect_names()
+        scripts = [self._compile(test, f"<test {index}>") for index, test in enumerate(self._tests)]
+        self._await_loading()
+        if prepared is None and self._setup:
+            prepared = self._run_source(self._setup, "<setup>")
+            self._protect_names()
+        for index, script in enumerate(scripts):
+            if index < self._first:
+                if isinstance(script, Script):
+                    self._unbound |= script.bound
+                continue
+            if self._lost is not None:
+                raise CandidateLost(index)
+            if self._broken:
+                self._report("protocol", "the program broke the channel in an earlier test")
+            elif prepared is not None:
+                self._report(*prepared)
+            elif isinstance(script, Script):
+                self._run_test(index, script)
+            else:
+                self._report("broken_test", script)
+
+    # What tests and stands ask for
+
+    def ask(self, operation: str, *arguments: Any) -> Any:
+        """Have the candidate do something: returns its answer, or raises the exception that it answers with."""
+        if self._lost is not None:
+            raise self._lost
+        if self._stuck is not None:
+            raise self._stuck
+        if self._silent:
+            raise RuntimeError("the test is over")
+        self._asked += 1
+        if self._live:
+            self._push()
+        capture = sys.stdout is not self._standard[1]
+        if operation == "call" and (sys.stdin is not self._standard[0] or builtins.input is not _BUILTINS["input"]):
+            self.refuse("the test replaces standard input")
+        good, value, output = self._exchange(operation, arguments, capture)
+        if output and capture:
+            sys.stdout.write(output)
+        if operation == "call":
+            self._last = (self._name_of(arguments[0]), arguments[1], arguments[2], value)
+        if good:
+            if operation in _LIVE and type(value) in _CONTAINERS:
+                self._live.append([operation, arguments, value, self._text(value)])
+            return value
+        if not isinstance(value, BaseException):
+            self._fail_protocol("it raised something that is no exception")
+        if isinstance(value, (StopIteration, StopAsyncIteration)) and arguments[1:2] != ("__next__",):
+            value = RuntimeError("the program raised StopIteration")  # it would end loops of the test, asserts and all
+        self._raised.append(value)
+        raise value
+
+    def refuse(self, reason: str) -> NoReturn:
+        """End the test as unsplittable."""
+        raise self._stick("unsplittable", reason)
+
+    def drew(self) -> None:
+        """Count an item drawn from an iterator."""
+        self._items += 1
+        if self._items > stands.MAX_ITEMS:
+            raise self._stick("failed", "the program's iterator does not end")
+
+    def has_class(self, name: str) -> bool:
+        """Whether the program defines a class of this name."""
+        if name not in self._classes:
+            named = self.named
+            good, value, _ = self._exchange("name", (name,), False)
+            self._classes[name] = good and isinstance(value, stands.Mirror)
+            self.named = named
+        return self._classes[name]
+
+    def call_back(
+        self, operation: str, target: Any, positional: tuple[Any, ...], keyword: dict[str, Any]
+    ) -> tuple[bool, Any, str]:
+        """Call a function that the test gave the program."""
+        try:
+            if self._peer.depth > MAX_DEPTH:
+                raise RecursionError("calls between test and program are nested too deeply")
+            if operation == "call":
+                return True, target(*positional, **keyword), ""
+            for item in target:
+                return True, (item,), ""
+            return True, (), ""
+        except (Stuck, CandidateLost):
+            return False, RuntimeError("the test is over"), ""
+        except BaseException as error:
+            if isinstance(error, AssertionError) and not self._is_raised(error):
+                self._stick("failed", self._failure(error))  # the program could swallow it
+            return False, error, ""
+
+    def _check(self) -> None:
+        self._checks += 1
+
+    def _resolve(self, name: str) -> Any:
+        """The meaning of a name that the tests do not define. Raises KeyError for builtins."""
+        if name in self._aliases:
+            name = self._aliases[name]
+        elif (name in _BUILTINS and name not in self._names) or (name.startswith("__") and name.endswith("__")):
+            raise KeyError(name)
+        if name in self._cache:
+            return self._cache[name]
+        if name in library.MODULES and name not in self._names and self._is_module(name):
+            return __import__(name)
+        self._peer.objects.asked = name
+        try:
+            value = self.ask("name", name)
+        except NameError:
+            if name in self._unbound:
+                raise self._stick("failed", f"an earlier test did not get to set {name!r}") from None
+            raise self._stick("exit", f"NameError: name {name!r} is not defined") from None
+        finally:
+            self._peer.objects.asked = ""
+        if stands.is_stand(value) or isinstance(value, type):
+            self._cache[name] = value
+        return value
+
+    def _is_module(self, name: str) -> bool:
+        """Whether tests use a name as they would use a module, and not as a function."""
+        text = "\n".join([self._setup, *self._tests])
+        return bool(re.search(rf"\b{name}\s*\.", text)) and not re.search(rf"\b{name}\s*\(", text)
+
+    def _exchange(self, operation: str, arguments: tuple[Any, ...], capture: bool) -> tuple[bool, Any, str]:
+        try:
+            answer = self._peer.ask(operation, arguments, capture)
+        except values.ValuesError as error:
+            self.refuse(f"the test gives the program something that cannot be sent: {error}")
+        except ClosedError:
+            self._lost = CandidateLost()
+            raise self._lost from None
+        except (MalformedError, MemoryError) as error:
+            self._fail_protocol(str(error))
+        if self._stuck is not None:
+            raise self._stuck
+        return answer
+
+    def _fail_protocol(self, reason: str) -> NoReturn:
+        self._broken = True
+        raise self._stick("protocol", f"the program answered with no answer: {reason}")
+
+    def _stick(self, status: str, message: str) -> Stuck:
+        if self._stuck is None:
+            self._stuck = Stuck(status, message)
+        return self._stuck
+
+    def _push(self) -> None:
+        """Do to the program's containers what the test did to what it has of them."""
+        for live in list(self._live):
+            operation, arguments, value, before = live
+            now = self._text(value)
+            if now != before:
+                live[3] = now
+                self._exchange("refill", (operation, arguments, value), False)
+
+    def _text(self, value: Any) -> Optional[bytes]:
+        try:
+            return values.dump(values.Packer(MAX_FRAME, self._peer.objects, []).pack(value), MAX_FRAME)
+        except values.ValuesError:
+            return None
+
+    # Running
+
+    def _await_loading(self) -> None:
+        try:
+            frame = self._channel.receive()
+        except ClosedError:
+            raise CandidateLost from None
+        except MalformedError as error:
+            raise LoadFailed("protocol", str(error)) from None
+        if len(frame) != 3 or frame[0] != "loaded" or type(frame[1]) is not bool or type(frame[2]) is not str:
+            raise LoadFailed("protocol", "the program sent something else than that it was loaded")
+        if not frame[1]:
+            raise LoadFailed("exit", frame[2][:500])
+
+    def _compile(self, source: str, name: str) -> Script | str:
+        try:
+            script = Script(source, name)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            return f"{name}: {type(error).__name__}: {error}"[:500]
+        self._scripts[name] = script
+        return script
+
+    def _protect_names(self) -> None:
+        """Let no stub of the prompt stand for what the program defines."""
+        for name in [*self._names, *self._aliases]:
+            self._globals.pop(name, None)
+
+    def _run_source(self, source: str, name: str) -> Optional[tuple[str, str]]:
+        """Run prelude or setup: None, or the report that every test gets."""
+        script = self._compile(source, name)
+        if isinstance(script, str):
+            return "broken_test", script
+        error = self._execute(script)
+        if self._lost is not None:
+            raise CandidateLost(self._first)
+        if self._asked:
+            self._tainted |= script.bound
+        if self._stuck is not None:
+            return self._stuck.status, self._stuck.message
+        if error is None:
+            return None
+        message = f"{name}: {self._failure(error)}"[:500]
+        if self._is_raised(error):
+            return "exit", message
+        return ("failed" if self._asked else "broken_test"), message
+
+    def _run_test(self, index: int, script: Script) -> None:
+        error = self._execute(script)
+        if self._lost is not None:
+            raise CandidateLost(index)
+        status, message = self._judge(script, error)
+        if status != "ok":
+            self._unbound |= script.bound
+        if self._asked:
+            self._tainted |= script.bound
+        self._report(status, message[:500])
+
+    def _execute(self, script: Script) -> Optional[BaseException]:
+        self._stuck = None
+        self._checks = self._asked = self._items = 0
+        self._last = None
+        self._raised.clear()
+        sys.stdin, sys.stdout = self._standard
+        try:
+            exec(script.code, self._globals)  # noqa: S102 - running tests is what this is for
+        except SystemExit as end:
+            return end if end.code or self._is_raised(end) else None
+        except BaseException as error:
+            return error
+        return None
+
+    def _judge(self, script: Script, error: Optional[BaseException]) -> tuple[str, str]:
+        if self._stuck is not None:
+            return self._stuck.status, self._stuck.message
+        if error is None:
+            if self._checks:
+                return "ok", ""
+            setup = self._scripts.get("<setup>")
+            if self._asked and (script.checks or (setup is not None and setup.checks)):
+                return "failed", "the test ended without having checked anything"
+            return "broken_test", "the test checks nothing"
+        message = self._failure(error)
+        if self._is_raised(error):
+            return "exit", message
+        if isinstance(error, NameError) and getattr(error, "name", "") in self._unbound:
+            return "failed", message
+        touched = self._asked or script.loaded & self._tainted
+        return ("failed" if touched or isinstance(error, AssertionError) else "broken_test"), message
+
+    def _is_raised(self, error: BaseException) -> bool:
+        return any(error is raised for raised in self._raised)
+
+    def _failure(self, error: BaseException) -> str:
+        """Why a test failed, in a few words, without asking the candidate."""
+        self._silent = True
+        try:
+            return self._describe(error)
+        except BaseException:
+            return type(error).__name__
+        finally:
+            self._silent = False
+
+    def _describe(self, error: BaseException) -> str:
+        place = self._place(error.__traceback__)
+        if self._is_raised(error):
+            reason = f"{type(error).__name__}{brief.arguments(error.args)}"
+        elif isinstance(error, AssertionError):
+            reason = brief.text(error.args[0]) if error.args else ""
+        else:
+            reason = f"{type(error).__name__}: {brief.text(error.args[0]) if error.args else ''}"
+        called = ""
+        if self._last is not None:
+            name, positional, keyword, value = self._last
+            verb = "raised" if isinstance(value, BaseException) else "returned"
+            called = f"{name}{brief.arguments(positional, keyword)} {verb} {brief.text(value)}"
+        return "; ".join(part for part in (place, reason, called) if part)[:500]
+
+    def _place(self, trace: Optional[TracebackType]) -> str:
+        line = ""
+        while trace is not None:
+            script = self._scripts.get(trace.tb_frame.f_code.co_filename)
+            if script is not None:
+                line = script.line(trace.tb_lineno)
+            trace = trace.tb_next
+        return line[:200]
+
+    def _name_of(self, target: Any) -> str:
+        for name, value in self._cache.items():
+            if value is target:
+                return name
+        return "a method"

@@ -1,0 +1,94 @@
+"""Compiles a test's source so that the checks it makes are counted as they run."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Iterator
+from types import CodeType
+from typing import Any
+
+MARK = "__assay_check__"
+"""What the compiled source calls before each check."""
+_CHECKING = ("fail", "raises", "warns", "skip")
+
+
+class Script:
+    """Compiled source. Raises SyntaxError, ValueError, RecursionError or MemoryError as `compile` does."""
+
+    def __init__(self, source: str, name: str) -> None:
+        self.source = source
+        self.name = name
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a SyntaxWarning in a test nobody would learn
+            tree = ast.parse(source, name)
+            self.bound = frozenset(_bound(tree))
+            """Names that it may bind."""
+            self.loaded = frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
+            """Names that it mentions."""
+            self.checks = _mark(tree)
+            """How many places of it check something."""
+            self.code: CodeType = compile(tree, name, "exec", dont_inherit=True)
+
+    def line(self, number: int) -> str:
+        """A line of the source."""
+        lines = self.source.splitlines()
+        return lines[number - 1].strip() if 0 < number <= len(lines) else ""
+
+
+def _bound(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            yield node.id
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield node.name
+        elif isinstance(node, ast.alias):
+            yield (node.asname or node.name).partition(".")[0]
+
+
+def _mark(node: Any) -> int:
+    """Put a call of `MARK` before every statement that checks something; returns how many there are."""
+    count = 0
+    for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+        statements = getattr(node, field, None)
+        if not isinstance(statements, list):
+            continue
+        marked: list[Any] = []
+        for statement in statements:
+            if isinstance(statement, ast.stmt) and _checks(statement):
+                call = ast.Call(func=ast.Name(id=MARK, ctx=ast.Load()), args=[], keywords=[])
+                marked.append(ast.fix_missing_locations(ast.copy_location(ast.Expr(value=call), statement)))
+                count += 1
+            count += _mark(statement)
+            marked.append(statement)
+        statements[:] = marked
+    return count
+
+
+def _checks(statement: ast.stmt) -> bool:
+    """Whether a statement, once it is reached, checks something, be it that it does not do something else."""
+    if isinstance(statement, ast.Assert):
+        return True
+    if isinstance(statement, (ast.Expr, ast.Assign, ast.Return)):
+        return statement.value is not None and _calls_check(statement.value)
+    if isinstance(statement, (ast.With, ast.AsyncWith)):
+        return any(_calls_check(item.context_expr) for item in statement.items)
+    if isinstance(statement, ast.If):  # `if f(1) != 2: raise ...` checks although it never raises
+        return any(_fails(inner) for inner in [*statement.body, *statement.orelse])
+    if isinstance(statement, ast.Try):  # so does `try: f(); assert False; except ValueError: pass`
+        inner = [*statement.body, *statement.orelse, *(each for handler in statement.handlers for each in handler.body)]
+        return any(_fails(each) or isinstance(each, ast.Assert) for each in inner)
+    return False
+
+
+def _fails(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Raise) or (isinstance(statement, ast.Expr) and _calls_check(statement.value))
+
+
+def _calls_check(expression: ast.expr) -> bool:
+    for node in ast.walk(expression):
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "attr", None) or getattr(node.func, "id", "")
+            if name.startswith("assert") or name in _CHECKING:
+                return True
+    return False

@@ -1,0 +1,86 @@
+"""What the processes of a cell have used: from its control group where it has one, else from /proc."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Usage:
+    """Reads of one cell's use. Make it before the cell leaves the host's file system; `/proc` is the cell's own."""
+
+    def __init__(self, groups: Sequence[str]) -> None:
+        """`groups` are folders of the cell's control group: one in version 2, one for each controller in version 1."""
+        self._memory = _open(groups, "memory.current", "memory.usage_in_bytes")
+        self._cpu_ns = _open(groups, "cpuacct.usage")
+        self._cpu_stat = _open(groups, "cpu.stat") if self._cpu_ns < 0 else -1
+        self._kills = _open(groups, "memory.events", "memory.oom_control")
+        if self._cpu_stat >= 0 and b"usage_usec" not in os.pread(self._cpu_stat, 4096, 0):
+            self._cpu_stat = -1  # version 1's, which counts throttling only
+
+    @property
+    def bounded(self) -> bool:
+        """Whether a control group bounds the memory."""
+        return self._memory >= 0
+
+    def cpu_s(self) -> float:
+        """Processor seconds of every process so far; only differences mean something."""
+        if self._cpu_ns >= 0:
+            return int(os.pread(self._cpu_ns, 32, 0)) / 1e9
+        if self._cpu_stat >= 0:
+            return _field(os.pread(self._cpu_stat, 4096, 0), b"usage_usec") / 1e6
+        # user and system time, and the same of the children it waited for (proc_pid_stat(5), fields 14 to 17)
+        return sum(sum(map(int, fields[11:15])) for fields in _processes()) * _TICK_S
+
+    def memory(self) -> int:
+        """Bytes in use: the control group's, files in memory included; else the runs' resident memory."""
+        if self._memory >= 0:
+            return int(os.pread(self._memory, 32, 0))
+        return sum(int(fields[21]) for fields in _processes()) * _PAGE
+
+    def memory_kills(self) -> int:
+        """How often the kernel has killed a process of the cell for want of memory."""
+        return _field(os.pread(self._kills, 4096, 0), b"oom_kill") if self._kills >= 0 else 0
+
+
+def waited_s(pid: int) -> float:
+    """Seconds that a process has spent ready to run, waiting for a processor (proc, schedstat)."""
+    try:
+        with open(f"/proc/{pid}/schedstat", "rb", 0) as file:
+            return int(file.read(128).split()[1]) / 1e9
+    except (OSError, IndexError):  # it has just ended, or the kernel does not tell
+        return 0.0
+
+
+def _open(groups: Sequence[str], *names: str) -> int:
+    for group in groups:
+        for name in names:
+            try:
+                return os.open(f"{group}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                continue
+    return -1
+
+
+def _field(text: bytes, name: bytes) -> int:
+    for line in text.splitlines():
+        key, _, value = line.partition(b" ")
+        if key == name:
+            return int(value)
+    return 0
+
+
+def _processes() -> list[list[bytes]]:
+    """Fields of /proc/PID/stat after the command's name, of every process of the cell but process 1."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and name != "1":
+            try:
+                with open(f"/proc/{name}/stat", "rb", 0) as file:
+                    found.append(file.read(1024).rpartition(b")")[2].split())
+            except OSError:  # it has just ended
+                continue
+    return found
