@@ -99,8 +99,8 @@ _DECLARED = (
     Language(
         "typescript",
         "main.ts",
-        version=("tsc", "--version"),
-        compile=("tsc", "--target", "es2020", "--module", "commonjs", "--skipLibCheck", "main.ts"),
+        version=("esbuild", "--version"),
+        compile=("esbuild", "main.ts", "--outfile=main.js", "--format=cjs", "--platform=node", "--log-level=error"),
         run=("node", "--stack-size=8000", "--max-old-space-size={memory_mb}", "/job/main.js"),
         threads=16,
         memory_mb=64,

@@ -25,13 +25,15 @@ START_S = 30.0
 FIRST_UID = 1_500_000_000
 """Users of cells are this plus the cell's process id: nobody else's, and no two cells' alike."""
 OFFERED = ("numpy", "sympy", "mpmath", "pytest")
-_ALONGSIDE = {
+ALONGSIDE = {
     "numpy": ("numpy.libs",),
     "sympy": ("mpmath",),
     "pytest": ("_pytest", "pluggy", "iniconfig", "packaging", "pygments"),
 }
-"""What else a package needs of the service's own environment."""
-_PROCESSES = 512
+"""What else a package needs."""
+PROCESSES = 512
+"""Of a whole cell, at most."""
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _TROUBLE = (
     "run Assay as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces "
     "above 0, and on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0), or use Docker (ASSAY_SANDBOX=docker)"
@@ -65,7 +67,7 @@ class LocalBackend:
     name = "local"
 
     def __init__(self, memory_mb: int) -> None:
-        self._bounds = groups.Bounds(memory_mb, _PROCESSES)
+        self._bounds = groups.Bounds(memory_mb, PROCESSES)
         self._where: dict[str, Path] = {}
         self._packages = _installed()
         self._number = 0
@@ -132,7 +134,7 @@ class LocalBackend:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd="/",
-            env={"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0", **_ONE_THREAD},
+            env={"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0", **ONE_THREAD},
             start_new_session=True,
         )
 
@@ -147,8 +149,6 @@ class LocalBackend:
             "as_root": os.geteuid() == 0,
         }
 
-
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def _end(process: subprocess.Popen[bytes], group: groups.Group | None) -> None:
@@ -165,7 +165,7 @@ def _installed() -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for name in OFFERED:
         paths: dict[str, str] = {}
-        for part in (name, *_ALONGSIDE.get(name, ())):
+        for part in (name, *ALONGSIDE.get(name, ())):
             if path := _path(part):
                 paths[Path(path).name] = path
         if name in paths:

@@ -14,6 +14,7 @@ import pytest
 
 from app.store.database import Database, migrate
 from app.store.embedded import EmbeddedPostgres
+from tests.sandbox.live import LiveSandbox
 from tests.service import Service
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data"
@@ -45,6 +46,37 @@ def service(homes: Path) -> Iterator[Service]:
         yield running.start()
     finally:
         running.stop()
+
+
+@pytest.fixture(scope="session")
+def local_sandbox() -> Iterator[LiveSandbox]:
+    """A sandbox of local cells that tests share; skips where this host allows none."""
+    live = LiveSandbox("local")
+    try:
+        if live.unavailable:
+            pytest.skip(f"no local sandbox: {live.unavailable}")
+        yield live
+    finally:
+        live.close()
+
+
+@pytest.fixture(scope="session")
+def docker_sandbox() -> Iterator[LiveSandbox]:
+    """A sandbox of Docker cells that tests share; skips where there is no engine, or no image."""
+    live = LiveSandbox("docker")
+    try:
+        if live.unavailable:
+            pytest.skip(f"no docker sandbox: {live.unavailable}")
+        yield live
+    finally:
+        live.close()
+
+
+@pytest.fixture(scope="session", params=["local", "docker"])
+def sandbox(request: pytest.FixtureRequest) -> LiveSandbox:
+    """Each backend in turn."""
+    live: LiveSandbox = request.getfixturevalue(f"{request.param}_sandbox")
+    return live
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,9 @@ HEAD = struct.Struct("<IBI")
 """Index of the call or test, status, and the bytes that follow: a value, or a message where the status has one."""
 LOADED = 0xFFFFFFFF
 """The index of the frame that tells how loading went."""
-STATUSES = ("ok", "exit", "failed", "protocol", "unsplittable", "broken_test", "signal", "output")
-"""Statuses by their number in a frame."""
-DIED = STATUSES.index("signal")
+ENDED = "ended"
+STATUSES = ("ok", "exit", "failed", "protocol", "unsplittable", "broken_test", ENDED)
+"""Statuses by their number in a frame. `ended` follows each call's own: its process is gone, with this wait status."""
 
 
 def send(descriptor: int, index: int, status: str, content: bytes = b"") -> None:

@@ -31,10 +31,7 @@ def serve(part: wire.Part, first_blob: int, plan: dict[str, Any], first: int, ou
         if pid == 0:
             _call(entry, part[first_blob + index], index, out, limit)
         _, status = os.waitpid(pid, 0)
-        if os.WIFSIGNALED(status):
-            answers.send(out, index, "signal", os.WTERMSIG(status).to_bytes(1, "little"))
-        elif os.WEXITSTATUS(status):
-            answers.send(out, index, "exit", b"the process exited with %d" % os.WEXITSTATUS(status))
+        answers.send(out, index, answers.ENDED, status.to_bytes(4, "little"))
     os._exit(0)
 
 

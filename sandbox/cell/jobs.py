@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, NoReturn
 
-from . import answers, calls, linux, python, root, wire
+from . import answers, calls, linux, python, root, split, wire
 from .confine import arrange_descriptors, confine, mount_work, put_files
 from .launch import Child, Launcher
 from .limits import MAX_OUTPUT_KB
-from .split import candidate, oracle
 from .usage import Usage
 from .watch import Stopped, Stream, Watch, capture
 
@@ -71,7 +70,7 @@ class Jobs:
             "index": index,
             "status": status,
             "exit": os.WEXITSTATUS(wait_status) if exited and wait_status is not None else None,
-            "signal": os.WTERMSIG(wait_status) if signalled and wait_status is not None else more.pop("signal", None),
+            "signal": os.WTERMSIG(wait_status) if signalled and wait_status is not None else None,
             "cpu": round(watch.cpu_ms, 3),
             "wall": round(watch.wall_ms, 3),
             "sizes": [len(part) for part in parts],
@@ -278,7 +277,7 @@ class Jobs:
         def program() -> None:
             source = part[0]
             self._write_source(source)
-            candidate.serve(_CHANNEL, lambda: python.load(source, calls.MODULE))
+            split.serve(_CHANNEL, lambda: python.load(source, calls.MODULE))
             python.finish(0)
 
         def testing() -> None:
@@ -290,7 +289,7 @@ class Jobs:
         children = [self._launch(program, plan["limits"], descriptors, rounds=rounds, slot=0)]
         tests.madvise(mmap.MADV_DOFORK)  # only now: no process of the program may inherit them
         try:
-            descriptors = {0: self._null, 1: self._null, 2: self._null, _REPORTS: end, _CHANNEL: outer.fileno()}
+            descriptors = {0: self._null, 1: self._null, 2: err, _REPORTS: end, _CHANNEL: outer.fileno()}
             children.append(self._launch(testing, plan["limits"], descriptors, rounds=rounds, slot=1))
         finally:
             tests.madvise(mmap.MADV_DONTFORK)
@@ -322,10 +321,12 @@ class Jobs:
                     self._send(-1, status, None, watch, message=content)
                     return count
                 watch.begin()
+            elif index == first - 1 and status == answers.ENDED:
+                self._reports.drop(size)
+                continue
             elif index == first and loaded:
-                if status == "signal":
-                    died = content[0] if size else 9
-                    self._send(first, self._death(watch, died), None, watch, signal=died)
+                if status == answers.ENDED:
+                    self._send_unanswered(first, watch, int.from_bytes(content[:4], "little"))
                 elif status == "ok":
                     self._send(first, "ok", None, watch, value=content)
                 else:
@@ -359,9 +360,15 @@ class Jobs:
         self._send(first if loaded else -1, status, program, watch, message=b"it ended without an answer")
         return first + 1 if loaded else int(self._plan["count"])
 
-    def _death(self, watch: Watch, signal_number: int) -> str:
-        """What the death of a call's own process by a signal means."""
-        return "memory" if watch.new_memory_kills() else "cpu" if signal_number == signal.SIGXCPU else "signal"
+    def _send_unanswered(self, index: int, watch: Watch, wait_status: int) -> None:
+        """A call's own process ended without an answer."""
+        died = os.WTERMSIG(wait_status) if os.WIFSIGNALED(wait_status) else 0
+        status = "signal" if died else "exit"
+        if watch.new_memory_kills():
+            status = "memory"
+        elif died == signal.SIGXCPU:
+            status = "cpu"
+        self._send(index, status, wait_status, watch, message=b"it ended without an answer")
 
     def _check_all_started(self, children: list[Child]) -> None:
         for slot in range(len(children)):
@@ -381,15 +388,17 @@ def _run_tests(asked: dict[str, Any]) -> None:
 
     def report(status: str, message: str) -> None:
         nonlocal index
-        answers.send(_REPORTS, index, status, message.encode("utf-8", "replace")[:2000])
+        answers.send(_REPORTS, index, status, message.encode("utf-8", "replace"))
         index += 1
 
-    def loaded(status: str, message: str) -> None:
-        answers.send(_REPORTS, answers.LOADED, status, message.encode("utf-8", "replace")[:2000])
+    def loaded() -> None:
+        answers.send(_REPORTS, answers.LOADED, "ok")
 
     try:
-        oracle.run_tests(_CHANNEL, asked, report, loaded)
-    except oracle.CandidateLost:
+        split.run_tests(_CHANNEL, asked, report, loaded)
+    except split.LoadFailed as failed:
+        answers.send(_REPORTS, answers.LOADED, failed.status, failed.message.encode("utf-8", "replace"))
+    except split.CandidateLost:
         os._exit(LOST)
     os._exit(0)
 

@@ -29,7 +29,7 @@ def build(mount_point: str, prefixes: Iterable[str], packages: Mapping[str, str]
     """Build the root at an existing folder and make it this process's root; needs a mount namespace of its own.
 
     `prefixes` are folders outside /usr that programs need, at the same paths; `packages` maps names below `PACKAGES`
-    to the host's paths. Files are owned by whoever calls; `uid` is who the runs are, inside.
+    to the host's paths, as far as they exist. Files are owned by whoever calls; `uid` is who the runs are, inside.
     """
     linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
     linux.mount("tmpfs", mount_point, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "size=4m,nr_inodes=4096,mode=755")
@@ -54,7 +54,7 @@ def build(mount_point: str, prefixes: Iterable[str], packages: Mapping[str, str]
         target = inside(f"{PACKAGES}/{name}")
         if os.path.isdir(path):
             _show(path, target)
-        else:
+        elif os.path.isfile(path):
             shutil.copyfile(path, target)
     _configure(inside("/etc"), uid)
     _devices(inside("/dev"))

@@ -1,24 +1,23 @@
 """Plain data as text: what a function returned, on its way out of a process that cannot be trusted.
 
-`encode(value, *, limit_bytes, handles=None) -> bytes` and `decode(data, *, limit_bytes, handles=None) -> object`; both
-raise `ValuesError`, and nothing else, for what they refuse. `decode` is safe on hostile bytes: it makes builtin types
-and a few value types of the standard library, runs no code that the bytes choose, and takes time and memory in
+`encode(value, *, limit_bytes, handles=None) -> bytes` and `decode(data, *, limit_bytes, handles=None) -> object`;
+both raise `ValuesError`, and nothing else, for what they refuse. `decode` is safe on hostile bytes: it makes builtin
+types and a few value types of the standard library, runs no code that the bytes choose, and takes time and memory in
 proportion to their number, which `limit_bytes` bounds.
 
-The text is ASCII JSON. None, booleans, strings, ints of up to 64 bits and finite floats stand for themselves, an array
-is a list, and an object with one key is everything else:
+The text is ASCII JSON. None, booleans, strings, ints of up to 64 bits and finite floats stand for themselves, an
+array is a list, and an object with one key is everything else:
 
-    t tuple · s set · fs frozenset · d dict, as pairs · f "nan", "inf", "-inf" · i int, in hex · b bytes, ba bytearray, in
-    base64 · c complex · r range · sl slice · e Ellipsis (0), NotImplemented (1) · y builtin type, by name · dk dict_keys
-    · di dict_items · dec Decimal · fr Fraction · dt date, datetime, time, timedelta
-    with `refs` only: = an object met before, by number · dq deque · od OrderedDict · cn Counter · dd defaultdict
-    · nt namedtuple · nd numpy array
-    with `handles` only: whatever other tags they make
+    t tuple · s set · fs frozenset · d dict, as pairs · f "nan", "inf", "-inf" · i int, in hex · b bytes, ba
+    bytearray, in base64 · c complex · r range · sl slice · e Ellipsis (0), NotImplemented (1) · y builtin type, by
+    name · dk dict_keys · di dict_items · dec Decimal · fr Fraction · dt date, datetime, time, timedelta with `refs`
+    only: = an object met before, by number · dq deque · od OrderedDict · cn Counter · dd defaultdict · nt namedtuple
+    · nd numpy array with `handles` only: whatever other tags they make
 
 Instances of subclasses of these types are encoded as their base's data, read by the base's own methods, so that a
-subclass may override what it likes: an IntEnum member is an int, a Counter a dict, a namedtuple a tuple, a deque a list
-(where there are no `refs`), a numpy array a list of lists. Generators and other iterators are not plain data: compared
-with `==` to a list, which is what a test would do, they differ anyway.
+subclass may override what it likes: an IntEnum member is an int, a Counter a dict, a namedtuple a tuple, a deque a
+list (where there are no `refs`), a numpy array a list of lists. Generators and other iterators are not plain data:
+compared with `==` to a list, which is what a test would do, they differ anyway.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Optional
+from typing import Any
 
 MAX_DEPTH = 200
 """Containers within containers."""
@@ -44,7 +43,8 @@ _mro_of: Callable[[type], Sequence[type]] = type.__dict__["__mro__"].__get__  # 
 _name_of: Callable[[type], str] = type.__dict__["__name__"].__get__
 _NAMED_TYPES = {value: name for name, value in vars(builtins).items() if isinstance(value, type)}
 _TYPES_NAMED = {name: value for value, name in _NAMED_TYPES.items()}
-_Keys, _Items = type({}.keys()), type({}.items())
+_Keys: Any = type({}.keys())
+_Items: Any = type({}.items())
 
 Pack = Callable[["Packer", Any], Any]
 Unpack = Callable[["Unpacker", Any], Any]
@@ -57,7 +57,7 @@ class ValuesError(ValueError):
 class Handles:
     """Carries what is not plain data. The base class carries nothing."""
 
-    def wrap(self, value: Any, packer: Packer) -> Optional[dict[str, Any]]:
+    def wrap(self, value: Any, packer: Packer) -> dict[str, Any] | None:
         """The tagged object for `value`, whose type is no exact plain type; None to treat it as its base's data."""
         return None
 
@@ -66,12 +66,12 @@ class Handles:
         raise ValuesError(f"the tag {tag[:20]!r} is unknown")
 
 
-def encode(value: Any, *, limit_bytes: int, handles: Optional[Handles] = None) -> bytes:
+def encode(value: Any, *, limit_bytes: int, handles: Handles | None = None) -> bytes:
     """`value` as text of at most `limit_bytes`."""
     return dump(Packer(limit_bytes, handles).pack(value), limit_bytes)
 
 
-def decode(data: bytes, *, limit_bytes: int, handles: Optional[Handles] = None) -> Any:
+def decode(data: bytes, *, limit_bytes: int, handles: Handles | None = None) -> Any:
     """The value that `data` is the text of."""
     return Unpacker(handles).unpack(load(data, limit_bytes))
 
@@ -117,11 +117,12 @@ _decoder = json.JSONDecoder(parse_int=_parse_int, parse_constant=_parse_constant
 class Packer:
     """Turns values into JSON trees. One packer has one budget of bytes for all that it packs.
 
-    With `refs`, a list, every mutable object is appended to it when first met, and is a reference by its index when met
-    again: shared and cyclic structure survives. An `Unpacker` with the same `refs` at its start builds the same list.
+    With `refs`, a list, every mutable object is appended to it when first met, and is a reference by its index when
+    met again: shared and cyclic structure survives. An `Unpacker` with the same `refs` at its start builds the same
+    list.
     """
 
-    def __init__(self, limit_bytes: int, handles: Optional[Handles] = None, refs: Optional[list[Any]] = None) -> None:
+    def __init__(self, limit_bytes: int, handles: Handles | None = None, refs: list[Any] | None = None) -> None:
         self.refs = refs
         self._handles = handles
         self._left = self._limit = limit_bytes
@@ -179,7 +180,7 @@ class Packer:
         self._left -= size
         self._check()
 
-    def adopt(self, value: Any) -> Optional[dict[str, int]]:
+    def adopt(self, value: Any) -> dict[str, int] | None:
         """Enter a mutable object into `refs`; the reference to it if it was there already."""
         if self.refs is None:
             return None
@@ -244,7 +245,7 @@ def _find(kind: type) -> tuple[Pack, bool]:
     raise ValuesError(f"an object of type {_name_of(kind)[:80]!r} is not plain data")
 
 
-def _known(base: type) -> Optional[tuple[Pack, bool]]:
+def _known(base: type) -> tuple[Pack, bool] | None:
     """How to pack one of the value types of modules that may not be loaded."""
     module = type.__dict__["__module__"].__get__(base)
     try:
@@ -413,7 +414,7 @@ def _pack_fraction(packer: Packer, value: Any) -> Any:
     return {"fr": packer.items((operator.index(value.numerator), operator.index(value.denominator)))}
 
 
-def _offset(value: Any) -> Optional[float]:
+def _offset(value: Any) -> float | None:
     offset = value.utcoffset()
     return None if offset is None else float(offset.total_seconds())
 
@@ -470,9 +471,9 @@ _LIBRARY: dict[tuple[str, str], tuple[Pack, bool]] = {
 
 
 class Unpacker:
-    """Turns JSON trees, of which nothing is trusted, into values. `handles` and `refs` mirror those of the `Packer`."""
+    """Turns JSON trees, of which nothing is trusted, into values. `handles` and `refs` are as the `Packer`'s."""
 
-    def __init__(self, handles: Optional[Handles] = None, refs: Optional[list[Any]] = None) -> None:
+    def __init__(self, handles: Handles | None = None, refs: list[Any] | None = None) -> None:
         self.refs = refs
         self._handles = handles
         self._depth = 0
@@ -507,7 +508,7 @@ class Unpacker:
             raise
         except RecursionError:
             raise ValuesError("the value is nested too deeply") from None
-        except (TypeError, ValueError, KeyError, OverflowError, ArithmeticError, binascii.Error) as error:
+        except Exception as error:  # whatever hostile data makes a constructor raise
             raise ValuesError(f"malformed: {error}"[:200]) from None
         finally:
             self._depth -= 1
@@ -530,7 +531,7 @@ class Unpacker:
             raise ValuesError("contents of an object that is not mutable")
         except ValuesError:
             raise
-        except (TypeError, ValueError, LookupError, ArithmeticError, binascii.Error) as error:
+        except Exception as error:
             raise ValuesError(f"malformed: {error}"[:200]) from None
         finally:
             self._depth -= 1
@@ -553,8 +554,8 @@ class Unpacker:
 
     def _fill(self, value: list[Any], trees: list[Any]) -> list[Any]:
         unpack = self.unpack
-        for tree in trees:
-            value.append(unpack(tree))
+        for tree in trees:  # one by one, as a reference to it may come before its end
+            value.append(unpack(tree))  # noqa: PERF401
         return value
 
 
@@ -682,7 +683,7 @@ def _unpack_reference(unpacker: Unpacker, body: Any) -> Any:
     return refs[body]
 
 
-def _maxlen(body: Any) -> Optional[int]:
+def _maxlen(body: Any) -> int | None:
     if body is not None and (type(body) is not int or body < 0):
         raise ValuesError("not a maximal length")
     return body
@@ -732,10 +733,10 @@ class Record(tuple):  # type: ignore[type-arg]
     _fields: tuple[str, ...] = ()
 
     def _asdict(self) -> dict[str, Any]:
-        return dict(zip(self._fields, self))
+        return dict(zip(self._fields, self))  # noqa: B905 - unknown to Python 3.9
 
     def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={value!r}" for name, value in zip(self._fields, self))
+        fields = ", ".join(f"{name}={value!r}" for name, value in zip(self._fields, self))  # noqa: B905 - unknown to Python 3.9
         return f"{type(self).__name__}({fields})"
 
 

@@ -14,7 +14,7 @@ import sys
 import traceback
 import types
 from collections.abc import Callable, Iterator
-from typing import Any, Optional
+from typing import Any
 
 from .. import values
 from . import specials
@@ -88,7 +88,7 @@ class CandidateObjects(Objects):
         """What belongs to the oracle, by id: its number there, and the stand-in."""
         self._stubs: dict[int, Any] = {}
 
-    def wrap(self, value: Any, packer: values.Packer) -> Optional[dict[str, Any]]:
+    def wrap(self, value: Any, packer: values.Packer) -> dict[str, Any] | None:
         """See `values.Handles`."""
         kind = type(value)
         if id(value) in self._foreign:
@@ -102,7 +102,7 @@ class CandidateObjects(Objects):
                 return None
             return {"k": self._class(value)}
         if issubclass(kind, BaseException):
-            return packer.nested(self.pack_error, value)  # type: ignore[arg-type, no-any-return]
+            return packer.nested(self.pack_error, value)  # type: ignore[no-any-return]
         if kind is types.ModuleType and value.__name__ == value.__name__.partition(".")[0]:
             return {"m": value.__name__}
         based = values.is_plain_type(kind)
@@ -121,11 +121,13 @@ class CandidateObjects(Objects):
         if tag in ("cb", "it"):
             return self._remote(tag, *body)
         if tag == "x":
-            return self._foreign_error(*body, unpacker)
+            name, trees, number = body
+            return self._foreign_error(name, trees, number, unpacker)
         if tag == "n":
             return self.names[body]
         if tag == "j":
-            return self._instance(*body, unpacker)
+            name, trees = body
+            return self._instance(name, trees, unpacker)
         return super().unwrap(tag, body, unpacker)
 
     def pack_error(self, packer: values.Packer, error: BaseException) -> Any:
@@ -159,7 +161,8 @@ class CandidateObjects(Objects):
         if number not in self._classes:
             self._classes[number] = number
             bases: list[Any] = []
-            for base in type.__dict__["__bases__"].__get__(kind):
+            parents: tuple[type, ...] = type.__dict__["__bases__"].__get__(kind)
+            for base in parents:
                 if _BUILTINS.get(base.__name__) is not base:
                     bases.append(self._class(base))
                 elif issubclass(base, BaseException):
@@ -188,7 +191,7 @@ class CandidateObjects(Objects):
         return error
 
     def _instance(self, name: str, trees: Any, unpacker: values.Unpacker) -> Any:
-        kind = self.names.get(name)
+        kind: Any = self.names.get(name)
         if not isinstance(kind, type):
             kind = type(name, (), {})
         value = unpacker.adopt(kind.__new__(kind))
@@ -211,7 +214,8 @@ def _is_enum(kind: type) -> bool:
 
 def _specials(kind: type) -> tuple[list[str], list[str]]:
     """The special methods of a class: those that its own code defines, and those that it has from a plain type."""
-    own, inherited = [], []
+    own: list[str] = []
+    inherited: list[str] = []
     for name in specials.CLAIMED:
         for base in type.__dict__["__mro__"].__get__(kind):
             if base is object or name not in type.__dict__["__dict__"].__get__(base):

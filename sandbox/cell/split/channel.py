@@ -3,10 +3,10 @@
     ["q", number, operation, arguments, capture, news]      a question
     ["a", number, ok, value, writes, output, news]          its answer, `value` an exception where `ok` is false
 
-Questions nest: the one who is asked may ask back (a callback) before it answers, and then waits for that answer first.
-`arguments` is an array of trees of `..values`. `writes`, where it is not null, has the contents of every mutable object
-of the arguments, in the order of `refs`, after the call changed any. `capture` asks for what the call prints, which
-comes back as `output`. `news` describes classes that the values refer to. Nothing else is ever sent.
+Questions nest: the one who is asked may ask back (a callback) before it answers, and then waits for that answer
+first. `arguments` is an array of trees of `..values`. `writes`, where it is not null, has the contents of every
+mutable object of the arguments, in the order of `refs`, after the call changed any. `capture` asks for what the call
+prints, which comes back as `output`. `news` describes classes that the values refer to. Nothing else is ever sent.
 """
 
 from __future__ import annotations

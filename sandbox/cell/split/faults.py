@@ -6,13 +6,11 @@ session remembers them, so that a bare `except:` does not help either.
 
 from __future__ import annotations
 
-from typing import Optional
 
-
-class CandidateLost(BaseException):  # noqa: N818 - what happened, not an error of ours
+class CandidateLost(BaseException):
     """The channel ended while a test ran."""
 
-    def __init__(self, test: Optional[int] = None) -> None:
+    def __init__(self, test: int | None = None) -> None:
         super().__init__(test)
         self.test = test
         """The index of the test; None where the program was still loading."""
@@ -27,7 +25,7 @@ class LoadFailed(Exception):  # noqa: N818 - what happened, not an error of ours
         self.message = message
 
 
-class Stuck(BaseException):  # noqa: N818 - it ends a test, whatever the test thinks of it
+class Stuck(BaseException):
     """A test that is over: its status is decided and nothing it does can change it."""
 
     def __init__(self, status: str, message: str) -> None:

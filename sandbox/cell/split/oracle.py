@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
 import builtins
 import re
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Any, NoReturn, Optional
+from collections.abc import Callable, Iterable, Mapping
+from types import ModuleType, TracebackType
+from typing import Any, NoReturn
 
 from .. import values
 from . import brief, library, stands
@@ -22,18 +23,56 @@ MODULE = "tests"
 """What `__name__` is in the tests."""
 MAX_DEPTH = 150
 """Callbacks within calls within callbacks."""
-_RECURSION_LIMIT = 3000
+_RECURSION_LIMIT, _MAX_RECURSION_LIMIT = 3000, 10_000
 _BUILTINS = dict(vars(builtins))
 _LIVE = ("get", "name", "special")
 _CONTAINERS = (list, dict, set, bytearray)
 
+MAX_MESSAGE = 500
+
 Report = Callable[[str, str], None]
 
 
-def run_tests(channel_fd: int, plan: Mapping[str, Any], report: Report) -> None:
+def run_tests(
+    channel_fd: int, plan: Mapping[str, Any], report: Report, loaded: Callable[[], None] = lambda: None
+) -> None:
     """Run the tests of `plan` from `plan["first"]` on. See the package for all of it."""
-    sys.setrecursionlimit(max(sys.getrecursionlimit(), _RECURSION_LIMIT))
-    Session(Channel(channel_fd), plan, report).run()
+    session = Session(Channel(channel_fd), plan, report)
+    _prepare(session)
+    session.run(loaded)
+
+
+def _prepare(session: Session) -> None:
+    """Make this process one to run tests in."""
+    set_limit = sys.setrecursionlimit
+    set_limit(max(sys.getrecursionlimit(), _RECURSION_LIMIT))
+    # above this, a frame nested as deeply could overflow the C stack of older interpreters
+    sys.setrecursionlimit = lambda limit: set_limit(min(limit, _MAX_RECURSION_LIMIT))
+    sys.argv = [MODULE]
+    sys.modules["__main__"] = _Module("__main__", session.look_up, session.defined)  # where unittest.main looks
+    for name in ("solution", "main"):
+        sys.modules[name] = _Module(name, session.resolve, tuple)
+
+
+class _Module(ModuleType):
+    """A module whose names come from the session."""
+
+    def __init__(self, name: str, find: Callable[[str], Any], names: Callable[[], Iterable[str]]) -> None:
+        super().__init__(name)
+        self.__dict__["__path__"] = []
+        self.__dict__["_assay_find"] = find
+        self.__dict__["_assay_names"] = names
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        try:
+            return self.__dict__["_assay_find"](name)
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __dir__(self) -> Iterable[str]:
+        return list(self.__dict__["_assay_names"]())
 
 
 class Globals(dict):  # type: ignore[type-arg]
@@ -51,7 +90,7 @@ class Globals(dict):  # type: ignore[type-arg]
 
 
 class _Asking(Peer):
-    """The oracle's end of the channel. Of the candidate's questions it answers only calls of what the test gave it."""
+    """The oracle's end of the channel. The candidate may only ask for calls of what the test gave it."""
 
     objects: OracleObjects
 
@@ -74,6 +113,10 @@ class _Asking(Peer):
         return self._session.call_back(operation, target, positional, keyword)
 
 
+def _clean(message: str) -> str:
+    return message[:MAX_MESSAGE].encode("utf-8", "backslashreplace").decode()[:MAX_MESSAGE]
+
+
 class Session:
     """One run of tests against one candidate."""
 
@@ -88,7 +131,7 @@ class Session:
         self._prelude: str = plan.get("prelude") or ""
         self._setup: str = plan.get("setup") or ""
         self._report = report
-        self._globals = Globals(self._resolve)
+        self._globals = Globals(self.resolve)
         self._globals[MARK] = self._check
         self._scripts: dict[str, Script] = {}
         self._cache: dict[str, Any] = {}
@@ -98,8 +141,10 @@ class Session:
         """Containers that came out of the program's objects: what the test does to them is done to the originals."""
         self._standard = (sys.stdin, sys.stdout)
 
-        self._stuck: Optional[Stuck] = None
-        self._lost: Optional[CandidateLost] = None
+        self._lock = _thread.RLock()
+        """Tests may have threads; callbacks run in the thread that waits."""
+        self._stuck: Stuck | None = None
+        self._lost: CandidateLost | None = None
         self._broken = False
         """Whether the channel can no longer be understood."""
         self._raised: list[BaseException] = []
@@ -113,14 +158,15 @@ class Session:
         """Names that setup or an earlier test bound after it had asked the candidate."""
         self._unbound: set[str] = set()
         """Names that an earlier test should have bound, but did not get to."""
-        self._last: Optional[tuple[str, Any, Any, Any]] = None
+        self._last: tuple[str, Any, Any, Any] | None = None
 
-    def run(self) -> None:
+    def run(self, loaded: Callable[[], None]) -> None:
         """Run setup and tests. Raises `CandidateLost`, `LoadFailed`."""
-        prepared = self._run_source(self._prelude, "<prelude>") if self._prelude else None
-        self._protect_names()
         scripts = [self._compile(test, f"<test {index}>") for index, test in enumerate(self._tests)]
         self._await_loading()
+        loaded()
+        prepared = self._run_source(self._prelude, "<prelude>") if self._prelude else None
+        self._protect_names()
         if prepared is None and self._setup:
             prepared = self._run_source(self._setup, "<setup>")
             self._protect_names()
@@ -132,13 +178,13 @@ class Session:
             if self._lost is not None:
                 raise CandidateLost(index)
             if self._broken:
-                self._report("protocol", "the program broke the channel in an earlier test")
+                self._tell("protocol", "the program broke the channel in an earlier test")
             elif prepared is not None:
-                self._report(*prepared)
+                self._tell(*prepared)
             elif isinstance(script, Script):
                 self._run_test(index, script)
             else:
-                self._report("broken_test", script)
+                self._tell("broken_test", script)
 
     # What tests and stands ask for
 
@@ -168,7 +214,9 @@ class Session:
         if not isinstance(value, BaseException):
             self._fail_protocol("it raised something that is no exception")
         if isinstance(value, (StopIteration, StopAsyncIteration)) and arguments[1:2] != ("__next__",):
-            value = RuntimeError("the program raised StopIteration")  # it would end loops of the test, asserts and all
+            value = RuntimeError(
+                "the program raised StopIteration"
+            )  # it would end loops of the test, asserts and all
         self._raised.append(value)
         raise value
 
@@ -213,7 +261,17 @@ class Session:
     def _check(self) -> None:
         self._checks += 1
 
-    def _resolve(self, name: str) -> Any:
+    def look_up(self, name: str) -> Any:
+        """A global name of the tests. Raises KeyError."""
+        if name not in self._globals:
+            raise KeyError(name)
+        return self._globals[name]
+
+    def defined(self) -> list[str]:
+        """The global names of the tests."""
+        return [name for name in self._globals if not name.startswith("__")]
+
+    def resolve(self, name: str) -> Any:
         """The meaning of a name that the tests do not define. Raises KeyError for builtins."""
         if name in self._aliases:
             name = self._aliases[name]
@@ -242,15 +300,16 @@ class Session:
         return bool(re.search(rf"\b{name}\s*\.", text)) and not re.search(rf"\b{name}\s*\(", text)
 
     def _exchange(self, operation: str, arguments: tuple[Any, ...], capture: bool) -> tuple[bool, Any, str]:
-        try:
-            answer = self._peer.ask(operation, arguments, capture)
-        except values.ValuesError as error:
-            self.refuse(f"the test gives the program something that cannot be sent: {error}")
-        except ClosedError:
-            self._lost = CandidateLost()
-            raise self._lost from None
-        except (MalformedError, MemoryError) as error:
-            self._fail_protocol(str(error))
+        with self._lock:
+            try:
+                answer = self._peer.ask(operation, arguments, capture)
+            except values.ValuesError as error:
+                self.refuse(f"the test gives the program something that cannot be sent: {error}")
+            except ClosedError:
+                self._lost = CandidateLost()
+                raise self._lost from None
+            except Exception as error:  # callbacks raise nothing here: the answer did this
+                self._fail_protocol(str(error))
         if self._stuck is not None:
             raise self._stuck
         return answer
@@ -273,7 +332,7 @@ class Session:
                 live[3] = now
                 self._exchange("refill", (operation, arguments, value), False)
 
-    def _text(self, value: Any) -> Optional[bytes]:
+    def _text(self, value: Any) -> bytes | None:
         try:
             return values.dump(values.Packer(MAX_FRAME, self._peer.objects, []).pack(value), MAX_FRAME)
         except values.ValuesError:
@@ -291,7 +350,7 @@ class Session:
         if len(frame) != 3 or frame[0] != "loaded" or type(frame[1]) is not bool or type(frame[2]) is not str:
             raise LoadFailed("protocol", "the program sent something else than that it was loaded")
         if not frame[1]:
-            raise LoadFailed("exit", frame[2][:500])
+            raise LoadFailed("exit", _clean(frame[2]))
 
     def _compile(self, source: str, name: str) -> Script | str:
         try:
@@ -306,7 +365,7 @@ class Session:
         for name in [*self._names, *self._aliases]:
             self._globals.pop(name, None)
 
-    def _run_source(self, source: str, name: str) -> Optional[tuple[str, str]]:
+    def _run_source(self, source: str, name: str) -> tuple[str, str] | None:
         """Run prelude or setup: None, or the report that every test gets."""
         script = self._compile(source, name)
         if isinstance(script, str):
@@ -334,15 +393,19 @@ class Session:
             self._unbound |= script.bound
         if self._asked:
             self._tainted |= script.bound
-        self._report(status, message[:500])
+        self._tell(status, message)
 
-    def _execute(self, script: Script) -> Optional[BaseException]:
+    def _tell(self, status: str, message: str) -> None:
+        self._report(status, _clean(message))
+
+    def _execute(self, script: Script) -> BaseException | None:
         self._stuck = None
         self._checks = self._asked = self._items = 0
         self._last = None
         self._raised.clear()
         sys.stdin, sys.stdout = self._standard
         try:
+            self._bind_for_classes(script)
             exec(script.code, self._globals)  # noqa: S102 - running tests is what this is for
         except SystemExit as end:
             return end if end.code or self._is_raised(end) else None
@@ -350,7 +413,18 @@ class Session:
             return error
         return None
 
-    def _judge(self, script: Script, error: Optional[BaseException]) -> tuple[str, str]:
+    def _bind_for_classes(self, script: Script) -> None:
+        """Put what bodies of classes take from the program where they look: in the dict, and not by its method."""
+        for name in script.in_classes - script.bound:
+            if name in self._globals or name in _BUILTINS:
+                continue
+            self._peer.objects.asked = name
+            good, value, _ = self._exchange("name", (self._aliases.get(name, name),), False)
+            self._peer.objects.asked = ""
+            if good:
+                self._globals[name] = value
+
+    def _judge(self, script: Script, error: BaseException | None) -> tuple[str, str]:
         if self._stuck is not None:
             return self._stuck.status, self._stuck.message
         if error is None:
@@ -396,7 +470,7 @@ class Session:
             called = f"{name}{brief.arguments(positional, keyword)} {verb} {brief.text(value)}"
         return "; ".join(part for part in (place, reason, called) if part)[:500]
 
-    def _place(self, trace: Optional[TracebackType]) -> str:
+    def _place(self, trace: TracebackType | None) -> str:
         line = ""
         while trace is not None:
             script = self._scripts.get(trace.tb_frame.f_code.co_filename)

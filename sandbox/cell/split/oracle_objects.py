@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import types
-from typing import Any, Optional
+from typing import Any
 
 from .. import values
 from . import library, stands
@@ -51,18 +51,18 @@ class OracleObjects(Objects):
                 number, name.replace("\0", "")[:100], bases[:20], kind, _names(own), _names(inherited)
             )
 
-    def wrap(self, value: Any, packer: values.Packer) -> Optional[dict[str, Any]]:
+    def wrap(self, value: Any, packer: values.Packer) -> dict[str, Any] | None:
         """See `values.Handles`."""
-        kind = type(value)
+        kind: Any = type(value)
         if type(kind) is stands.Mirror:
             return {"o": value._assay_number}
         if kind is stands.Mirror:
             return {"k": value._assay_class}
         if isinstance(value, BaseException):
-            return packer.nested(self.pack_error, value)  # type: ignore[arg-type, no-any-return]
+            return packer.nested(self.pack_error, value)  # type: ignore[no-any-return]
         if isinstance(value, type):
             return self._wrap_class(value)
-        if kind is types.BuiltinFunctionType and _BUILTINS.get(value.__name__) is value:
+        if isinstance(value, types.BuiltinFunctionType) and _BUILTINS.get(value.__name__) is value:
             return {"bf": value.__name__}
         if kind in _FUNCTIONS or not values.is_plain_type(kind):
             known = library.name_of(value) if kind in _FUNCTIONS else None
@@ -82,7 +82,8 @@ class OracleObjects(Objects):
             self._session.named = True
             return self._classes[body]
         if tag == "x":
-            return self._error(*body, unpacker)
+            known, trees, given = body
+            return self._error(known, trees, given, unpacker)
         if tag in ("cb", "xo"):
             return self.given(body)
         if tag in ("q", "m") and self.asked:
@@ -131,7 +132,7 @@ class OracleObjects(Objects):
             self._given.append(value)
         return number
 
-    def _wrap_class(self, value: type) -> Optional[dict[str, Any]]:
+    def _wrap_class(self, value: type) -> dict[str, Any] | None:
         if _BUILTINS.get(value.__name__) is value:
             return None
         known = library.name_of(value)
@@ -144,7 +145,7 @@ class OracleObjects(Objects):
     def _wrap_object(self, value: Any, packer: values.Packer) -> dict[str, Any]:
         kind = type(value)
         if kind.__module__ == self._module and not callable(value):
-            return packer.adopt(value) or packer.nested(self._pack_instance, value)  # type: ignore[arg-type]
+            return packer.adopt(value) or packer.nested(self._pack_instance, value)
         if hasattr(kind, "__next__"):
             return {"it": [self._give(value), ""]}
         if callable(value):
@@ -180,27 +181,27 @@ class OracleObjects(Objects):
         known: Any = self._classes.get(kind) if type(kind) is int else _error_type(kind)
         if known is None or not issubclass(known, BaseException) or type(number) is not int:
             raise values.ValuesError("not an exception")
-        error: BaseException
+        mirrored = type(known) is stands.Mirror
+        error: Any
         try:
-            error = known.__new__(known, *arguments) if type(known) is stands.Mirror else known(*arguments)
+            error = known.__new__(known, *arguments) if mirrored else known(*arguments)
         except Exception:
             error = RuntimeError(known.__name__, *arguments)
-        if type(known) is stands.Mirror:
+        if mirrored:
             error.args = tuple(arguments)
-            error._assay_number = number  # type: ignore[attr-defined]
-        return error
+            error._assay_number = number
+        return error  # type: ignore[no-any-return]
 
     def _library(self, tag: str, body: Any) -> Any:
-        module, name = (body, None) if tag == "m" else body
-        if type(module) is not str or (tag == "q" and name != self.asked):
+        module, name = (body, self.asked) if tag == "m" else body
+        if type(module) is not str or name != self.asked:
             raise values.ValuesError("not of the standard library")
-        if tag == "m":
-            if module in library.MODULES or module == "numpy":
-                return __import__(module)
-            raise values.ValuesError(f"the module {module[:50]!r}")
-        found = library.find(module, name)
+        if tag == "q":
+            found = library.find(module, name)
+        else:
+            found = __import__(module) if module in library.MODULES or module == "numpy" else None
         if found is None:
-            self._session.refuse(f"the test uses {name!r} of the program, which is that of {module[:50]!r}")
+            self._session.refuse(f"the test uses {name!r} as the program imported it, from {module[:50]!r}")
         return found
 
 
@@ -210,7 +211,7 @@ def _names(body: Any) -> frozenset[str]:
     return frozenset(body)
 
 
-def _error_type(name: Any) -> Optional[type]:
+def _error_type(name: Any) -> type | None:
     known = _BUILTINS.get(name) if type(name) is str else None
     if not isinstance(known, type) or not issubclass(known, BaseException):
         return None

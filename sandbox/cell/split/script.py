@@ -10,7 +10,7 @@ from typing import Any
 
 MARK = "__assay_check__"
 """What the compiled source calls before each check."""
-_CHECKING = ("fail", "raises", "warns", "skip")
+_CHECKING = ("fail", "raises", "warns")
 
 
 class Script:
@@ -26,6 +26,8 @@ class Script:
             """Names that it may bind."""
             self.loaded = frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
             """Names that it mentions."""
+            self.in_classes = frozenset(_in_classes(tree))
+            """Names that bodies of classes mention, outside of their methods."""
             self.checks = _mark(tree)
             """How many places of it check something."""
             self.code: CodeType = compile(tree, name, "exec", dont_inherit=True)
@@ -44,6 +46,16 @@ def _bound(tree: ast.AST) -> Iterator[str]:
             yield node.name
         elif isinstance(node, ast.alias):
             yield (node.asname or node.name).partition(".")[0]
+
+
+def _in_classes(tree: ast.AST) -> Iterator[str]:
+    stack = [statement for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for statement in node.body]
+    while stack:
+        node: ast.AST = stack.pop()
+        if isinstance(node, ast.Name):
+            yield node.id
+        skipped = node.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) else ()
+        stack.extend(child for child in ast.iter_child_nodes(node) if child not in skipped)  # type: ignore[misc]
 
 
 def _mark(node: Any) -> int:
@@ -76,7 +88,11 @@ def _checks(statement: ast.stmt) -> bool:
     if isinstance(statement, ast.If):  # `if f(1) != 2: raise ...` checks although it never raises
         return any(_fails(inner) for inner in [*statement.body, *statement.orelse])
     if isinstance(statement, ast.Try):  # so does `try: f(); assert False; except ValueError: pass`
-        inner = [*statement.body, *statement.orelse, *(each for handler in statement.handlers for each in handler.body)]
+        inner = [
+            *statement.body,
+            *statement.orelse,
+            *(each for handler in statement.handlers for each in handler.body),
+        ]
         return any(_fails(each) or isinstance(each, ast.Assert) for each in inner)
     return False
 
@@ -88,7 +104,7 @@ def _fails(statement: ast.stmt) -> bool:
 def _calls_check(expression: ast.expr) -> bool:
     for node in ast.walk(expression):
         if isinstance(node, ast.Call):
-            name = getattr(node.func, "attr", None) or getattr(node.func, "id", "")
+            name: str = getattr(node.func, "attr", "") or getattr(node.func, "id", "")
             if name.startswith("assert") or name in _CHECKING:
                 return True
     return False

@@ -26,20 +26,23 @@ ANSWERED: dict[str, Callable[..., Any]] = {
     "__enter__": lambda value: type(value).__enter__(value),
     "__exit__": lambda value, *error: type(value).__exit__(value, *error),
 }
-"""The candidate is asked: a test that does this asks the object for something, as a method call does, and gives nothing
-away but what it passes itself. What comes back is no more trusted than what a call returns."""
+"""The candidate is asked: a test that does this asks the object for something, as a method call does, and gives away
+nothing but what it passes itself. What comes back is no more trusted than what a call returns."""
 
 COMPARISONS = ("__lt__", "__le__", "__gt__", "__ge__")
 
-_BINARY = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and xor or".split()
+_BINARY = ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "divmod", "pow")
+_BITWISE = ("lshift", "rshift", "and", "xor", "or")
+_UNARY = ("contains", "neg", "pos", "abs", "invert", "round", "trunc", "floor", "ceil")
+_ASYNC = ("aiter", "anext", "aenter", "aexit")
 OPERATORS = (
     *COMPARISONS,
-    *(f"__{prefix}{name}__" for name in _BINARY for prefix in ("", "r", "i") if (prefix, name) != ("i", "divmod")),
-    *"__contains__ __neg__ __pos__ __abs__ __invert__ __round__ __trunc__ __floor__ __ceil__".split(),
+    *(f"__{prefix}{name}__" for name in (*_BINARY, *_BITWISE) for prefix in ("", "r", "i")),
+    *(f"__{name}__" for name in (*_UNARY, *_ASYNC)),
 )
-"""The candidate is never asked: its object could answer whatever makes the test pass. Where the program's class defines
-the method, the test cannot be split; where a plain base does, as in `class Stack(list)`, the oracle does it to the data;
-where there is none, there is none here, and Python raises TypeError as it would have."""
+"""The candidate is never asked: its object could answer whatever makes the test pass. Where the program's class
+defines the method, the test cannot be split; where a plain base does, as in `class Stack(list)`, the oracle does it
+to the data; where there is none, there is none here, and Python raises TypeError as it would have."""
 
-CLAIMED = (*(name for name in ANSWERED if name not in ("__repr__", "__str__", "__format__")), *OPERATORS, "__eq__", "__hash__", "__call__")
+CLAIMED = (*ANSWERED, *OPERATORS, "__eq__", "__hash__", "__call__", "__await__")
 """What a class description tells of."""

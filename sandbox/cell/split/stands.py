@@ -1,21 +1,22 @@
 """What stands in the oracle for objects and classes of the candidate, and which of their uses are refused.
 
-A class of the program is mirrored by a class made here, whose metaclass is `Mirror` and whose instances are the handles
-to its instances, so that `isinstance`, `issubclass`, `type(x) is C` and `except C` do in the oracle what they would do
-beside the program. A function of the program is an instance of the mirror of `function`, and so on. An exception class
-is mirrored by one that derives from the same builtin exceptions.
+A class of the program is mirrored by a class made here, whose metaclass is `Mirror` and whose instances are the
+handles to its instances, so that `isinstance`, `issubclass`, `type(x) is C` and `except C` do in the oracle what they
+would do beside the program. A function of the program is an instance of the mirror of `function`, and so on. An
+exception class is mirrored by one that derives from the same builtin exceptions.
 
 - Asked of the candidate: calls, attributes, indexing, len, iteration, truth, str, repr, format, int, float, complex,
-  index, bytes, entering and leaving a context. Each is something that a test asks the object for, as it does by calling
-  a method, and what comes back is plain data or another handle: as good as any return value, and worth no more.
-  An exception that the program's `__exit__` would swallow makes the test unsplittable, lest it swallow an assertion.
+  index, bytes, entering and leaving a context. Each is something that a test asks the object for, as it does by
+  calling a method, and what comes back is plain data or another handle: as good as any return value, and worth no
+  more. An exception that the program's `__exit__` would swallow makes the test unsplittable, lest it swallow an
+  assertion.
 - Never asked: arithmetic, order, `in`, round, abs and the like. The candidate could answer whatever passes. Where the
   object's class defines the method, the test is unsplittable; where the class has it from a plain base
   (`class Stack(list)`), it is done here to the base's data; where there is none, Python raises TypeError as always.
 - `==`: a handle equals itself. Classes that do not define `__eq__` are compared by identity, or by their plain base's
   data. Handles to objects of classes that do define it: unsplittable, since one that always says yes would pass
-  `f(3) == Point(1, 2)`. Such a handle and plain data: not equal, as of different types, where tests have used no class
-  of the program, and so expected plain data; else unsplittable.
+  `f(3) == Point(1, 2)`. Such a handle and plain data: not equal, as of different types, where tests have used no
+  class of the program, and so expected plain data; else unsplittable.
 - `hash` goes with `==`.
 - What looks inside (inspect, copy, pickle) or derives from the program's classes: unsplittable.
 """
@@ -39,7 +40,7 @@ _KINDS: dict[str, type] = {
     "generator": types.GeneratorType,
     "coroutine": types.CoroutineType,
 }
-_READABLE = ("__name__", "__qualname__", "__dict__", "__annotations__", "__self__", "__func__", "__members__", "__cause__")
+_READABLE = ("__name__", "__qualname__", "__dict__", "__annotations__", "__self__", "__func__", "__members__")
 _INSIDE = ("__code__", "__wrapped__", "__globals__", "__closure__", "__defaults__", "__kwdefaults__", "__signature__")
 _IN_PLACE = frozenset(name for name in specials.OPERATORS if name.startswith("__i") and name != "__invert__")
 
@@ -124,8 +125,8 @@ class Stand(metaclass=Mirror):
     _assay_equality = ""
     """Whence its class has `__eq__`: "own", "inherited", "" for nowhere."""
 
-    @property
-    def __class__(self) -> Any:  # type: ignore[override]
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
         return _KINDS.get(self._assay_kind) or type(self)
 
     def __getattr__(self, name: str) -> Any:
@@ -162,7 +163,13 @@ class Stand(metaclass=Mirror):
 
 
 def make_class(
-    session: Asker, number: int, name: str, bases: tuple[type, ...], kind: str, own: frozenset[str], inherited: frozenset[str]
+    session: Asker,
+    number: int,
+    name: str,
+    bases: tuple[type, ...],
+    kind: str,
+    own: frozenset[str],
+    inherited: frozenset[str],
 ) -> Mirror:
     """The mirror of a class that has these special methods of its own, and these from a plain base."""
     equality = "own" if "__eq__" in own else "inherited" if "__eq__" in inherited else ""
@@ -187,8 +194,10 @@ def make_class(
             names[special] = _refused(special) if special in _IN_PLACE else _computed(special)
     if "__call__" in own or "__call__" in inherited:
         names["__call__"] = _call
+    if "__await__" in own:
+        names["__await__"] = _await
     if kind == "coroutine":
-        names.update(send=_send, throw=_close, close=_close, __await__=_await)
+        names.update(send=_send, throw=_close, close=_close)
     try:
         return type.__new__(Mirror, name, bases or (Stand,), names)
     except TypeError:  # bases that do not go together
@@ -213,7 +222,7 @@ def make_error_class(session: Asker, number: int, name: str, bases: tuple[type, 
 
 def make_stand(kind: Mirror, number: int, based: bool) -> Any:
     """A handle to the object of this number."""
-    stand = object.__new__(kind)
+    stand: Any = object.__new__(kind)  # type: ignore[arg-type]
     object.__setattr__(stand, "_assay_number", number)
     object.__setattr__(stand, "_assay_based", based)
     return stand
