@@ -18,10 +18,12 @@ from app.errors import Problem
 from app.recorder import Recorder
 from app.registry import Registry, Resolved
 from app.results import Detail, Result, ScoredBatch, verdict_body, without_text
+from app.selfcheck import lacks_sandbox
 from app.soundness import is_sound
 from app.store.ids import uuid7, uuid7s
 from app.store.projects import Project
 from app.store.writer import Batch, CompletionRow, IdempotencyRow, ScoreRow
+from sandbox.base import Sandbox
 from verifiers.base import Context, ErrorType, GivingWay, Guard, Item, Outcome, Verdict, Verifier, past_deadline
 
 log = structlog.get_logger()
@@ -87,12 +89,20 @@ class DuplicateError(Exception):
 class Engine:
     """Scores batches for one process. `unavailable` maps a kind that failed its self-check to the reason."""
 
-    def __init__(self, registry: Registry, recorder: Recorder, guard: Guard, cache: VerdictCache) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        recorder: Recorder,
+        guard: Guard,
+        cache: VerdictCache,
+        sandbox: Sandbox | None = None,
+    ) -> None:
         self.unavailable: dict[str, str] = {}
         self._registry = registry
         self._recorder = recorder
         self._guard = guard
         self._cache = cache
+        self._sandbox = sandbox
         self._in_flight: dict[bytes, asyncio.Future[Verdict]] = {}
         self._late: set[asyncio.Task[list[Verdict]]] = set()
 
@@ -264,7 +274,10 @@ class Engine:
         return again, overdue
 
     def _unavailable(self, resolved: Resolved) -> Verdict | None:
-        """The verdict of a kind that failed its self-check; None for a sound one."""
+        """The verdict of a kind that has no sandbox, or failed its self-check; None for a sound one."""
+        without = lacks_sandbox(resolved.verifier, self._sandbox)
+        if without:
+            return Verdict.unscored(ErrorType.SANDBOX_UNAVAILABLE, without, retryable=True)
         reason = self.unavailable.get(resolved.kind)
         if reason is None:
             return None
@@ -319,7 +332,7 @@ class Engine:
             return _raised(resolved, error)
 
     async def _verified(self, resolved: Resolved, items: Sequence[Item], deadline: float) -> object:
-        return await resolved.verifier.verify(items, Context(deadline, self._guard))
+        return await resolved.verifier.verify(items, Context(deadline, self._guard, self._sandbox))
 
     @staticmethod
     def _checked(resolved: Resolved, items: Sequence[Item], verdicts: object) -> list[Verdict]:

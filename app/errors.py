@@ -40,7 +40,9 @@ PROBLEMS: dict[str, ProblemType] = {
     "items-unscored": ProblemType(502, "Some items could not be scored"),
     "storage-unavailable": ProblemType(503, "The database cannot be reached"),
     "verifier-unavailable": ProblemType(503, "The verifier cannot be tried now"),
+    "not-scored": ProblemType(503, "The item could not be scored now"),
     "overloaded": ProblemType(503, "Too much is in flight"),
+    "not-run": ProblemType(504, "The program could not be run now"),
 }
 """Every problem type by its name; the name with `TYPE_PREFIX` is the problem's `type`."""
 
@@ -80,6 +82,6 @@ class Problem(Exception):  # noqa: N818 - the standard's own word (RFC 9457)
         """Headers that go with the status."""
         if self.status == 401:
             return {"WWW-Authenticate": "Bearer"}
-        if self.status == 503:
+        if self.status in (503, 504):
             return {"Retry-After": str(RETRY_AFTER_S)}
         return {}

@@ -1,8 +1,9 @@
-"""Structured logs, as text for people or as JSON lines for machines. Nothing a caller wrote is logged."""
+"""Structured logs, as text for people or as JSON lines for machines. Nothing a caller wrote is logged, and no key."""
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -13,6 +14,8 @@ from structlog.typing import EventDict
 from app.settings import Settings
 
 MAX_FRAMES = 12
+_KEY = re.compile(r"""([?&]key=)[^&\s"'#]*""", re.IGNORECASE)
+"""A key in a URL, as paths below /compat accept it."""
 
 
 def configure(settings: Settings) -> None:
@@ -42,7 +45,12 @@ class _Relay(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         log = structlog.get_logger()
-        log.log(record.levelno, record.getMessage().strip(), exc_info=record.exc_info or None)
+        log.log(record.levelno, without_keys(record.getMessage().strip()), exc_info=record.exc_info or None)
+
+
+def without_keys(text: str) -> str:
+    """The text with the keys of the URLs in it struck out."""
+    return _KEY.sub(r"\1[redacted]", text)
 
 
 def _without_values(_: object, __: str, event: EventDict) -> EventDict:

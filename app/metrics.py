@@ -31,6 +31,21 @@ COMMIT_BATCHES = Histogram(
 )
 IN_FLIGHT_BYTES = Gauge("assay_in_flight_bytes", "Request bodies held.", multiprocess_mode="livesum")
 
+SANDBOX_RUNS = Counter("assay_sandbox_runs_total", "Runs of code that ended, whatever became of them.")
+SANDBOX_FAULTS = Counter("assay_sandbox_faults_total", "Faults of the sandbox itself; each is tried once elsewhere.")
+SANDBOX_STARTED = Counter("assay_sandbox_cells_started_total", "Cells of the sandbox that were started.")
+SANDBOX_LOST = Counter("assay_sandbox_cells_lost_total", "Cells of the sandbox that died; each is replaced.")
+SANDBOX_BUSY = Gauge("assay_sandbox_busy_cells", "Cells of the sandbox that run code.", multiprocess_mode="livesum")
+SANDBOX_CELLS = Gauge("assay_sandbox_cells", "Most cells of the sandbox at once.", multiprocess_mode="livesum")
+
+SANDBOX_COUNTERS = {
+    "runs": SANDBOX_RUNS,
+    "faults": SANDBOX_FAULTS,
+    "started": SANDBOX_STARTED,
+    "lost": SANDBOX_LOST,
+}
+"""What is counted of the sandbox, by its own name for it."""
+
 
 def render() -> bytes:
     """The text exposition; of all API processes where there are several."""

@@ -8,7 +8,8 @@ from collections.abc import Collection
 
 import structlog
 
-from verifiers.base import KINDS, Context, Guard, clip
+from sandbox.base import Sandbox
+from verifiers.base import KINDS, Context, Guard, Verifier, clip
 
 log = structlog.get_logger()
 
@@ -19,15 +20,28 @@ GRACE_S = 1.0
 """How long a kind may overrun its deadline in the proof."""
 
 
-async def check_kinds(guard: Guard, only: Collection[str] | None = None) -> dict[str, str]:
+def lacks_sandbox(verifier: Verifier | type[Verifier], sandbox: Sandbox | None) -> str:
+    """Why a kind that runs code cannot do so now; empty where it can, or runs none."""
+    if not verifier.sandboxed:
+        return ""
+    return "this process has no sandbox" if sandbox is None else sandbox.unavailable
+
+
+async def check_kinds(
+    guard: Guard, sandbox: Sandbox | None = None, only: Collection[str] | None = None
+) -> dict[str, str]:
     """The kinds that cannot prove themselves, each with the reason."""
     failed: dict[str, str] = {}
     for kind in sorted(KINDS):
         if only is not None and kind not in only:
             continue
+        without = lacks_sandbox(KINDS[kind], sandbox)
+        if without:
+            failed[kind] = without
+            continue
         try:
             async with asyncio.timeout(PROOF_S + GRACE_S):
-                reason = await _failure(kind, guard)
+                reason = await _failure(kind, guard, sandbox)
         except TimeoutError:
             reason = f"still not done after {PROOF_S + GRACE_S:.0f} s"
         except Exception as error:
@@ -39,11 +53,12 @@ async def check_kinds(guard: Guard, only: Collection[str] | None = None) -> dict
     return failed
 
 
-async def _failure(kind: str, guard: Guard) -> str | None:
+async def _failure(kind: str, guard: Guard, sandbox: Sandbox | None) -> str | None:
     cls = KINDS[kind]
     for number, example in enumerate(cls.examples):
         verifier = cls(cls.Config.model_validate(example.config))
-        [verdict] = await verifier.verify([example.item], Context(time.monotonic() + PROOF_S, guard))
+        ctx = Context(time.monotonic() + PROOF_S, guard, sandbox)
+        [verdict] = await verifier.verify([example.item], ctx)
         if verdict.score != example.score:
             why = f": {verdict.error.message}" if verdict.error else ""
             return f"known item {number} scored {verdict.score} ({verdict.outcome}) instead of {example.score}{why}"

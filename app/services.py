@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -18,16 +19,23 @@ from app.guarded.pool import GuardedPool
 from app.idempotency import IDEMPOTENCY_AGE, ScoreFlights
 from app.recorder import Recorder
 from app.registry import Registry
+from app.sandbox_watch import SandboxWatch
 from app.selfcheck import check_kinds
 from app.settings import Settings
 from app.store import scores
 from app.store.database import Connection, Database
+from sandbox.open import open_sandbox
+from sandbox.pool import SandboxPool
 from verifiers.base import load_kinds
 
 log = structlog.get_logger()
 
 RECHECK_S = 30.0
 """How often a kind that failed its self-check is tried again."""
+WATCH_S = 1.0
+"""How often the sandbox is looked at: kinds that lacked it are tried again as soon as it is there."""
+SANDBOX_S = 30.0
+"""How long the start of the service waits for the sandbox; kinds that need it come later if that is not enough."""
 MAINTENANCE_S = 600.0
 """How often partitions are made ahead and what has outlived its retention is removed."""
 
@@ -41,6 +49,8 @@ class Services:
     auth: Authenticator
     registry: Registry
     guard: GuardedPool
+    sandbox: SandboxPool
+    watch: SandboxWatch
     engine: Engine
     flights: ScoreFlights
     body_bytes: int = 0
@@ -65,20 +75,41 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
         share(settings.guard_workers, settings.workers),
         sorted({module for kind in kinds.values() for module in kind.guarded}),
     )
+    sandbox = opened_sandbox(settings, share(settings.sandbox_cells, settings.workers))
     recorder = Recorder(database)
     registry = Registry(database)
-    engine = Engine(registry, recorder, guard, VerdictCache(settings.cache_mb))
-    services = Services(settings, database, Authenticator(database), registry, guard, engine, ScoreFlights())
+    engine = Engine(registry, recorder, guard, VerdictCache(settings.cache_mb), sandbox)
+    watch = SandboxWatch(sandbox)
+    services = Services(
+        settings, database, Authenticator(database), registry, guard, sandbox, watch, engine, ScoreFlights()
+    )
     async with AsyncExitStack() as stack:  # each is stopped whatever becomes of the others
         stack.push_async_callback(database.close)
+        stack.push_async_callback(sandbox.close)
+        starting = asyncio.create_task(sandbox.start(), name="sandbox start")
+        stack.push_async_callback(_stop, starting)
         stack.push_async_callback(guard.close)
         await guard.start()
         stack.push_async_callback(recorder.close)
         recorder.start()
-        for chore in (_maintain(database), _recheck(engine, guard)):
+        engine.unavailable = await check_kinds(guard, sandbox, [name for name in kinds if not kinds[name].sandboxed])
+        await asyncio.wait({starting}, timeout=SANDBOX_S)
+        watch.tell(settings.sandbox)
+        engine.unavailable |= await check_kinds(guard, sandbox, [name for name in kinds if kinds[name].sandboxed])
+        for chore in (_maintain(database), _recheck(engine, guard, watch)):
             stack.push_async_callback(_stop, asyncio.create_task(chore))
-        engine.unavailable = await check_kinds(guard)
         yield services
+
+
+def opened_sandbox(settings: Settings, cells: int) -> SandboxPool:
+    """The sandbox that the settings ask for, not started yet."""
+    return open_sandbox(
+        settings.sandbox,
+        cells=cells,
+        runtime=settings.sandbox_runtime,
+        image=settings.sandbox_image,
+        memory_mb=settings.sandbox_memory_mb,
+    )
 
 
 async def _stop(chore: asyncio.Task[None]) -> None:
@@ -86,12 +117,15 @@ async def _stop(chore: asyncio.Task[None]) -> None:
     await asyncio.gather(chore, return_exceptions=True)
 
 
-async def _recheck(engine: Engine, guard: GuardedPool) -> None:
-    """Bring a failed kind back once it can prove itself."""
+async def _recheck(engine: Engine, guard: GuardedPool, watch: SandboxWatch) -> None:
+    """Bring a failed kind back once it can prove itself: at once where it lacked a sandbox and that has come."""
+    due = time.monotonic() + RECHECK_S
     while True:
-        await asyncio.sleep(RECHECK_S)
-        if engine.unavailable:
-            engine.unavailable = await check_kinds(guard, only=tuple(engine.unavailable))
+        await asyncio.sleep(WATCH_S)
+        came = watch.look()
+        if engine.unavailable and (came or time.monotonic() > due):
+            engine.unavailable = await check_kinds(guard, watch.sandbox, tuple(engine.unavailable))
+            due = time.monotonic() + RECHECK_S
 
 
 async def maintain_once(connection: Connection, now: datetime) -> int:

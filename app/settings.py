@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_./:@-]*$"
+"""Of a Docker image or runtime; never an option of a command."""
 
 
 def default_home() -> Path:
@@ -15,6 +19,11 @@ def default_home() -> Path:
         return Path("/var/lib/assay")
     base = os.environ.get("XDG_DATA_HOME")
     return (Path(base) if base else Path.home() / ".local" / "share") / "assay"
+
+
+def default_cells() -> int:
+    """Two for each core that this process may use: a cell waits while its run ends and the next one is sent."""
+    return 2 * len(os.sched_getaffinity(0))
 
 
 class Settings(BaseSettings):
@@ -40,6 +49,22 @@ class Settings(BaseSettings):
     guard_workers: int = Field(
         2, ge=1, le=64, description="Guarded worker processes of the host, shared by its API processes."
     )
+    sandbox: Literal["auto", "docker", "local"] = Field(
+        "auto", description="What isolates code that is run: auto takes docker where it works, else local."
+    )
+    sandbox_cells: int = Field(
+        default_factory=default_cells,
+        ge=1,
+        le=1024,
+        description="Runs of code at once on the host, shared by its API processes.",
+    )
+    sandbox_runtime: str | None = Field(
+        None, pattern=NAME, description="Docker runtime of the cells, such as runsc. Unset: Docker's default."
+    )
+    sandbox_image: str | None = Field(
+        None, pattern=NAME, description="Docker image of the cells. Unset: the one that 'assay sandbox build' makes."
+    )
+    sandbox_memory_mb: int = Field(1024, ge=64, le=1048576, description="Most memory that one run may be given.")
     cache_mb: int = Field(32, ge=0, le=65536, description="Memory for cached verdicts, per API process.")
     in_flight_mb: int = Field(
         128, ge=64, le=65536, description="Request bodies held at once, per API process; beyond it 503."

@@ -117,33 +117,34 @@ class Channel(asyncio.Protocol):
         buffer = self._buffer
         if len(buffer) < wire.ANSWER.size:
             return False
-        job, head_size, parts_size = wire.ANSWER.unpack_from(buffer)
+        kind, job, head_size, parts_size = wire.ANSWER.unpack_from(buffer)
         if head_size > MAX_HEAD or parts_size > MAX_PARTS:
             raise ValueError("an answer that is too large")
         start = wire.ANSWER.size + head_size
         if len(buffer) < start + parts_size:
             return False
-        head = json.loads(buffer[wire.ANSWER.size : start])
-        parts = bytes(buffer[start : start + parts_size])
+        head, parts = bytes(buffer[wire.ANSWER.size : start]), bytes(buffer[start : start + parts_size])
         del buffer[: start + parts_size]
-        self._answer(job, head, parts)
+        self._answer(kind, job, head, parts)
         return True
 
-    def _answer(self, job: int, head: dict[str, Any], parts: bytes) -> None:
-        if "hello" in head:
-            self.hello.set_result(head["hello"])
-        elif "refused" in head:
-            self._lose(str(head["refused"]))
+    def _answer(self, kind: int, job: int, head: bytes, parts: bytes) -> None:
+        if kind == wire.HELLO:
+            self.hello.set_result(json.loads(head))
+        elif kind == wire.REFUSED:
+            self._lose(str(json.loads(head)))
         elif job != self._job or self._done is None or self._done.done():
             raise ValueError("an answer to no job")
-        elif "done" in head:
+        elif kind == wire.DONE:
             self._done.set_result(None)
-        elif "fault" in head:
-            self._done.set_exception(CellFaultError(str(head["fault"])))
-        else:
+        elif kind == wire.FAULT:
+            self._done.set_exception(CellFaultError(str(json.loads(head))))
+        elif kind == wire.RUN:
             index, run = _run(head, parts)
             if self._take is not None and not self._take(index, run):
                 self._send_stop()
+        else:
+            raise ValueError("an answer of no known type")
 
     def _lose(self, reason: str) -> None:
         if self.lost.done():
@@ -155,22 +156,30 @@ class Channel(asyncio.Protocol):
                 future.exception()  # somebody may have stopped waiting for it
 
 
-def _run(head: dict[str, Any], parts: bytes) -> tuple[int, Run]:
+def _run(head: bytes, parts: bytes) -> tuple[int, Run]:
+    index, status, code, died, cpu_ms, wall_ms, *sizes = wire.RUN_HEAD.unpack(head)
     pieces = []
     start = 0
-    for size in head["sizes"]:
+    for size in sizes:
         pieces.append(parts[start : start + size])
         start += size
-    stdout, stderr, value, message, *files = pieces
-    return head["index"], Run(
-        status=Status(head["status"]),
-        exit_code=head["exit"],
-        signal=head["signal"],
+    stdout, stderr, value, message, names = pieces
+    files = {}
+    for name, size in json.loads(names) if names else ():
+        files[str(name)] = parts[start : start + size]
+        start += size
+    return index, Run(
+        status=_STATUSES[status],
+        exit_code=None if code < 0 else code,
+        signal=None if died < 0 else died,
         stdout=stdout,
         stderr=stderr,
         value=value,
         message=message.decode("utf-8", "replace"),
-        cpu_ms=head["cpu"],
-        wall_ms=head["wall"],
-        files=dict(zip(head["files"], files, strict=True)),
+        cpu_ms=round(cpu_ms, 3),
+        wall_ms=round(wall_ms, 3),
+        files=files,
     )
+
+
+_STATUSES = tuple(Status(status) for status in wire.STATUSES)

@@ -170,6 +170,7 @@ class DockerBackend:
             environment={"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0", **ONE_THREAD},
             labels={LABEL: _owner(os.getpid())},
             stdin_open=True,
+            stop_signal="SIGKILL",  # a process 1 ignores a mere SIGTERM, and the engine would wait for it
             host_config=isolation,
         )  # fmt: skip
         container: Container = self._client.containers.get(created["Id"])

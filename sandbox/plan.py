@@ -71,7 +71,7 @@ def make_plan(job: Job) -> Plan:
         "threads": language.threads,
         "env": dict(language.environment),
         "limits": _limits(job.limits) | {"memory_mb": memory + language.memory_mb},
-        "compile_limits": _limits(job.compile_limits),
+        "compile_limits": _limits(job.compile_limits) if compile_command else None,
         "packages": bool(program.packages),
         "files": len(program.files),
         "count": count,

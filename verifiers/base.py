@@ -27,6 +27,8 @@ from pydantic import (
     model_validator,
 )
 
+from sandbox.base import Sandbox
+
 MAX_DETAIL_CHARS = 200
 """Caller text quoted in a verdict's detail or in an error message is cut to this many characters."""
 MAX_NAME = 1000
@@ -69,6 +71,12 @@ class ErrorType(StrEnum):
     """A guarded worker died of something that is not the item's doing."""
     KIND_UNAVAILABLE = "kind_unavailable"
     """The kind failed its self-check at start; see /readyz."""
+    SANDBOX_UNAVAILABLE = "sandbox_unavailable"
+    """There is no sandbox here that isolates, or it lacks a language or a package."""
+    SANDBOX_FAULT = "sandbox_fault"
+    """The sandbox failed, twice; not the item's doing."""
+    UNSPLITTABLE_TEST = "unsplittable_test"
+    """The tests can only run in one process with the program, which the configuration does not allow. Not retryable."""
     VERIFIER_FAULT = "verifier_fault"
     """The verifier raised, or broke its contract (length, order, finiteness)."""
     NOT_RECORDED = "not_recorded"
@@ -278,6 +286,8 @@ class Context:
     deadline: float
     """`time.monotonic()` seconds; what is unfinished by then is returned as unscored."""
     guard: Guard
+    sandbox: Sandbox | None = None
+    """Where untrusted code runs; None in a process that has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +316,8 @@ class Verifier(Protocol):
     """At least one item that must pass and one that must not."""
     guarded: ClassVar[Sequence[str]]
     """Modules that guarded workers import once, before they fork."""
+    sandboxed: ClassVar[bool]
+    """Whether verifying runs untrusted code, so that without a sandbox every item is `sandbox_unavailable`."""
 
     def __init__(self, config: Any) -> None: ...
 

@@ -45,6 +45,7 @@ class DirectKind(ABC, Generic[C]):
     kind: ClassVar[str]
     Config: ClassVar[type[BaseModel]]
     guarded: ClassVar[Sequence[str]]
+    sandboxed: ClassVar[bool] = False
     fault_score: float = 0.0
     """What an item scores that used up a worker's time or memory: the lowest score the kind gives."""
 

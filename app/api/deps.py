@@ -105,6 +105,12 @@ def takes(model: type[BaseModel]) -> Callable[[F], F]:
     return declare
 
 
+def unrecorded(handler: F) -> F:
+    """Declare that a POST records nothing, so that it has nothing to repeat for an `Idempotency-Key`."""
+    handler.unrecorded = True  # type: ignore[attr-defined]
+    return handler
+
+
 def validated(model: type[M], value: Any) -> M:
     """`value` as the model. Raises `Problem` (422) naming the first field at fault and what it should be."""
     try:

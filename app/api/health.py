@@ -26,12 +26,21 @@ class KindReadiness(BaseModel):
     reason: str | None
 
 
+class SandboxReadiness(BaseModel):
+    """Whether code can be run, and what isolates it."""
+
+    backend: str | None = Field(examples=["docker"])
+    ready: bool
+    reason: str | None = Field(description="Why it is not ready, and what to change.")
+
+
 class Readiness(BaseModel):
     """Whether the service can score and record."""
 
     status: str = Field(examples=["ready"])
     database: bool
     kinds: dict[str, KindReadiness]
+    sandbox: SandboxReadiness
 
 
 @router.get("/healthz", response_model=Health, operation_id="healthz")
@@ -47,16 +56,23 @@ async def healthz() -> Response:
     operation_id="readyz",
 )
 async def readyz(request: Request) -> Response:
-    """Ready once the database answers; a kind that cannot prove itself is named, and the others serve."""
+    """Ready once the database answers; a kind that cannot prove itself or lacks a sandbox is named; others serve."""
     state = services(request)
     database = await state.database.reachable()
     unavailable = state.engine.unavailable
     kinds = {kind: {"ready": kind not in unavailable, "reason": unavailable.get(kind)} for kind in sorted(KINDS)}
-    body = {"status": "ready" if database else "not ready", "database": database, "kinds": kinds}
+    sandbox = {
+        "backend": state.sandbox.backend or None,
+        "ready": not state.sandbox.unavailable,
+        "reason": state.sandbox.unavailable or None,
+    }
+    status = "ready" if database else "not ready"
+    body = {"status": status, "database": database, "kinds": kinds, "sandbox": sandbox}
     return json_response(wire.encode(body), 200 if database else 503)
 
 
 @router.get("/metrics", response_class=Response, operation_id="metrics")
-async def prometheus() -> Response:
+async def prometheus(request: Request) -> Response:
     """Prometheus metrics."""
+    services(request).watch.count()
     return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)

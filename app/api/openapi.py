@@ -14,7 +14,9 @@ from app.errors import PROBLEMS, TYPE_PREFIX
 from verifiers.base import KINDS
 
 REF = "#/components/schemas/"
-KEYLESS = ("/healthz", "/readyz", "/metrics")
+KEYLESS = ("/healthz", "/readyz", "/metrics", "/compat/sandbox-fusion/v1/ping")
+COMPAT = "/compat/"
+"""Below it a key may stand in the URL."""
 DESCRIPTION = (
     "Scores completions with registered, versioned verifiers and keeps every verdict. "
     "Errors of a request are problem+json (RFC 9457); faults of one item are that item's own `unscored`."
@@ -34,7 +36,15 @@ def _document(app: FastAPI) -> dict[str, Any]:
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     schemas["Problem"] = _problem_schema()
-    schema["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
+    schema["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "key": {
+            "type": "apiKey",
+            "in": "query",
+            "name": "key",
+            "description": "For clients that can send no header; allows scoring only, whatever the key can do.",
+        },
+    }
     routes = [route for route in app.routes if isinstance(route, APIRoute)]
     bodies = {model for route in routes if (model := _body_model(route)) is not None}
     kinds = [(cls.Config, "validation") for cls in KINDS.values()]
@@ -55,13 +65,13 @@ def _document(app: FastAPI) -> dict[str, Any]:
                 "content": {"application/problem+json": {"schema": {"$ref": REF + "Problem"}}},
             }
             if route.path not in KEYLESS:
-                operation["security"] = [{"bearer": []}]
+                operation["security"] = [{"bearer": []}, {"key": []}] if COMPAT in route.path else [{"bearer": []}]
             if model is not None:
                 operation["requestBody"] = {
                     "required": True,
                     "content": {"application/json": {"schema": {"$ref": REF + model.__name__}}},
                 }
-            if method == "POST":
+            if method == "POST" and not getattr(route.endpoint, "unrecorded", False):
                 operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
     return schema
 

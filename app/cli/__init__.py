@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import doctor, keys, projects, score, scores, serve, verifiers
+from app.cli import doctor, keys, projects, sandbox, score, scores, serve, verifiers
 from app.cli.faults import CommandError
 from app.cli.output import note
 
@@ -49,6 +49,7 @@ cli.add_typer(keys.commands, name="keys")
 cli.add_typer(projects.commands, name="projects")
 cli.add_typer(projects.own_commands, name="project")
 cli.command("scores")(scores.scores)
+cli.add_typer(sandbox.commands, name="sandbox")
 cli.command("doctor")(doctor.doctor)
 
 

@@ -9,8 +9,7 @@ import select
 import signal
 import socket
 import stat
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NoReturn
 
 from . import answers, calls, linux, python, root, split, wire
@@ -47,57 +46,60 @@ class Jobs:
         """Run a job to its end. Raises `Stopped`, `FaultError`, `wire.Ended`."""
         self._job, self._plan, self._part = job, plan, part
         try:
-            with self._job_folder():
-                if plan["compile"] is not None and not self._compile():
-                    return
-                if plan["mode"] == "stdio":
-                    self._stdio()
-                else:
-                    self._reported(tests)
+            if plan["compile"] is not None:
+                self._compiled()
+            elif plan["mode"] == "stdio":
+                self._stdio()
+            else:
+                self._reported(tests)
         finally:
             for memory in self._memories:
                 memory.madvise(mmap.MADV_DONTNEED)
 
+    def _compiled(self) -> None:
+        """Compile, and run what came of it, which lies in a folder of the job's own."""
+        size = f"size={self._plan['compile_limits']['disk_mb']}m,mode=755"
+        linux.mount("tmpfs", root.JOB, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, size)
+        try:
+            if self._compile():
+                self._stdio()
+        finally:
+            linux.umount(root.JOB)
+
     # what is common to all
 
-    def _send(self, index: int, status: str, wait_status: int | None, watch: Watch, **more: Any) -> None:
-        exited = wait_status is not None and os.WIFEXITED(wait_status)
-        signalled = wait_status is not None and os.WIFSIGNALED(wait_status)
-        content, message = more.pop("value", b""), more.pop("message", b"")
-        files: dict[str, bytes] = more.pop("files", {})
-        parts = [self._stdout.content(), self._stderr.content(), content, message, *files.values()]
-        head = {
-            "index": index,
-            "status": status,
-            "exit": os.WEXITSTATUS(wait_status) if exited and wait_status is not None else None,
-            "signal": os.WTERMSIG(wait_status) if signalled and wait_status is not None else None,
-            "cpu": round(watch.cpu_ms, 3),
-            "wall": round(watch.wall_ms, 3),
-            "sizes": [len(part) for part in parts],
-            "files": list(files),
-        }
-        wire.write(self._out, self._job, head, *parts)
+    def _send(
+        self,
+        index: int,
+        status: str,
+        wait_status: int | None,
+        watch: Watch,
+        *,
+        value: memoryview | bytes = b"",
+        message: memoryview | bytes = b"",
+        files: Mapping[str, mmap.mmap] = {},
+    ) -> None:
+        code = died = -1
+        if wait_status is not None:
+            if os.WIFEXITED(wait_status):
+                code = os.WEXITSTATUS(wait_status)
+            else:
+                died = os.WTERMSIG(wait_status)
+        out, err = self._stdout.content(), self._stderr.content()
+        names = json.dumps([[name, len(file)] for name, file in files.items()]).encode() if files else b""
+        head = wire.RUN_HEAD.pack(
+            index, wire.STATUSES.index(status), code, died, watch.cpu_ms, watch.wall_ms,
+            len(out), len(err), len(value), len(message), len(names),
+        )  # fmt: skip
+        contents = [memoryview(file) for file in files.values()]
+        wire.write(self._out, wire.RUN, self._job, head, out, err, value, message, names, *contents)
 
     def _processes(self) -> int:
         """How many processes the cell may have: the run's own, those that its language needs, the cell's."""
         return int(self._plan["limits"]["processes"]) + int(self._plan["threads"]) + 4
 
     def _environment(self) -> dict[str, str]:
-        return python.ENVIRONMENT | dict(self._plan["env"])
-
-    @contextmanager
-    def _job_folder(self) -> Iterator[None]:
-        """A folder for what the job's compilation makes, and, where files are fetched, the runs' working folder."""
-        mounted = []
-        try:
-            if self._plan["compile"] is not None:
-                size = f"size={self._plan['compile_limits']['disk_mb']}m,mode=755"
-                linux.mount("tmpfs", root.JOB, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, size)
-                mounted.append(root.JOB)
-            yield
-        finally:
-            for folder in mounted:
-                linux.umount(folder)
+        return python.ENVIRONMENT | self._plan["env"]  # type: ignore[no-any-return]
 
     def _launch(
         self,
@@ -122,7 +124,8 @@ class Jobs:
             arrange_descriptors({**descriptors, **files})
             seconds = rounds * (int(limits["cpu_s"]) + 2)
             confine(limits, cpu_s=seconds, processes=processes, bounded=bounded, job=job, own_files=own_files)
-            put_files(os.getcwd(), self._files())
+            if self._plan["files"]:
+                put_files(os.getcwd(), self._files())
             start()
             body()
 
@@ -135,18 +138,13 @@ class Jobs:
     def _first_blob(self) -> int:
         return 2 + int(self._plan["files"])
 
-    @contextmanager
-    def _pipes(self, output_kb: int) -> Iterator[tuple[int, int]]:
-        """The write ends of standard output and standard error; closed here once `launched` has been called."""
+    def _pipes(self, output_kb: int) -> tuple[int, int]:
+        """The write ends of standard output and standard error, to be closed once they have been passed on."""
         out, out_end = os.pipe2(os.O_CLOEXEC)
         err, err_end = os.pipe2(os.O_CLOEXEC)
         self._stdout.open(out, output_kb * 1024)
         self._stderr.open(err, output_kb * 1024)
-        try:
-            yield out_end, err_end
-        finally:
-            os.close(out_end)
-            os.close(err_end)
+        return out_end, err_end
 
     def _close(self) -> None:
         for stream in (self._stdout, self._stderr, self._reports):
@@ -168,8 +166,12 @@ class Jobs:
             self._write_source(part[0])
             execute(argv, self._environment())
 
-        with self._pipes(self._plan["limits"]["output_kb"]) as (out, err):
+        out, err = self._pipes(self._plan["limits"]["output_kb"])
+        try:
             child = self._launch(body, limits, {0: self._null, 1: out, 2: err}, job="write")
+        finally:
+            os.close(out)
+            os.close(err)
         return self._finish(-1, child, limits)
 
     def _stdio(self) -> None:
@@ -184,7 +186,8 @@ class Jobs:
         if fetch:  # the working folder must outlive the run
             mount_work(limits["disk_mb"])
         try:
-            with self._pipes(limits["output_kb"]) as (out, err):
+            out, err = self._pipes(limits["output_kb"])
+            try:
                 child = self._launch(
                     lambda: self._program(part[0]),
                     limits,
@@ -193,6 +196,9 @@ class Jobs:
                     own_files=not fetch,
                     inputs={0: lambda: part[self._first_blob() + index]},
                 )
+            finally:
+                os.close(out)
+                os.close(err)
             self._finish(index, child, limits, fetch)
         finally:
             if fetch:
@@ -231,13 +237,16 @@ class Jobs:
         """Calls or tests: launch, take reports, and launch again for the rest where a launch ended early."""
         first, count = self._plan["first"], self._plan["count"]
         while first < count:
-            with self._pipes(self._plan["limits"]["output_kb"]) as (out, err):
+            out, err = self._pipes(self._plan["limits"]["output_kb"])
+            end = self._report_pipe()
+            try:
                 if tests is None:
-                    children, ends = self._launch_calls(first, out, err)
+                    children = [self._launch_calls(first, out, err, end)]
                 else:
-                    children, ends = self._launch_split(first, out, err, tests)
-                for end in ends:
-                    os.close(end)
+                    children = self._launch_split(first, out, err, end, tests)
+            finally:
+                for each in (out, err, end):
+                    os.close(each)
             try:
                 first = self._take_reports(children, first, count)
             finally:
@@ -248,9 +257,8 @@ class Jobs:
         self._reports.open(reports, self._plan["limits"]["output_kb"] * 1024 + 1024)
         return end
 
-    def _launch_calls(self, first: int, out: int, err: int) -> tuple[list[Child], list[int]]:
+    def _launch_calls(self, first: int, out: int, err: int, end: int) -> Child:
         part, plan = wire.Part(self._part), self._plan
-        end = self._report_pipe()
 
         def body() -> None:
             self._write_source(part[0])
@@ -265,13 +273,10 @@ class Jobs:
             blobs = range(self._first_blob(), len(part))
             inputs[_CALLS] = lambda: b"\n".join(part[blob] for blob in blobs)
         rounds = plan["count"] - first
-        return [self._launch(body, plan["limits"], descriptors, inputs=inputs, rounds=rounds)], [end]
+        return self._launch(body, plan["limits"], descriptors, inputs=inputs, rounds=rounds)
 
-    def _launch_split(
-        self, first: int, out: int, err: int, tests: mmap.mmap
-    ) -> tuple[list[Child], list[int]]:
+    def _launch_split(self, first: int, out: int, err: int, end: int, tests: mmap.mmap) -> list[Child]:
         part, plan = wire.Part(self._part), self._plan
-        end = self._report_pipe()
         inner, outer = socket.socketpair()
 
         def program() -> None:
@@ -295,7 +300,7 @@ class Jobs:
             tests.madvise(mmap.MADV_DONTFORK)
             inner.close()
             outer.close()
-        return children, [end]
+        return children
 
     def _take_reports(self, children: list[Child], first: int, count: int) -> int:
         """Send a result for each report; returns the first call or test that is left for another launch."""

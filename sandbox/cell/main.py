@@ -32,7 +32,7 @@ def main() -> None:
     service_in, service_out = channel["in"], channel["out"]
 
     def refuse(reason: str) -> None:
-        wire.write(service_out, 0, {"refused": reason})
+        wire.write(service_out, wire.REFUSED, 0, json.dumps(reason).encode())
 
     try:
         linux.few_arenas()

@@ -6,7 +6,6 @@ import atexit
 import gc
 import os
 import sys
-import threading
 import traceback
 import types
 from typing import Any
@@ -62,7 +61,8 @@ def run(source: bytes) -> None:
 def finish(status: int) -> None:
     """Exit as the interpreter would: wait for threads, run what was registered, flush."""
     try:
-        threading._shutdown()  # type: ignore[attr-defined]
+        if "threading" in sys.modules:
+            sys.modules["threading"]._shutdown()
         atexit._run_exitfuncs()
     except SystemExit as end:
         status = _status(end)

@@ -35,15 +35,33 @@ class Usage:
         # user and system time, and the same of the children it waited for (proc_pid_stat(5), fields 14 to 17)
         return sum(sum(map(int, fields[11:15])) for fields in _processes()) * _TICK_S
 
-    def memory(self) -> int:
-        """Bytes in use: the control group's, files in memory included; else the runs' resident memory."""
+    def memory(self, enough: int = 0) -> int:
+        """Bytes in use: the control group's, files in memory included; else the runs' own.
+
+        Without a group this is resident memory, which counts what processes share once for each of them; only where
+        that comes to more than `enough` is it worth the time to count each page once.
+        """
         if self._memory >= 0:
             return int(os.pread(self._memory, 32, 0))
-        return sum(int(fields[21]) for fields in _processes()) * _PAGE
+        resident = sum(int(fields[21]) for fields in _processes()) * _PAGE
+        return resident if resident <= enough else min(resident, _proportional())
 
     def memory_kills(self) -> int:
         """How often the kernel has killed a process of the cell for want of memory."""
         return _field(os.pread(self._kills, 4096, 0), b"oom_kill") if self._kills >= 0 else 0
+
+
+def _proportional() -> int:
+    """Bytes of every process of the cell but process 1, shared pages divided among those that share them."""
+    total = 0
+    for name in os.listdir("/proc"):
+        if name.isdigit() and name != "1":
+            try:
+                with open(f"/proc/{name}/smaps_rollup", "rb", 0) as file:
+                    total += _field(file.read(4096).replace(b":", b" "), b"Pss") * 1024
+            except OSError:  # it has just ended
+                continue
+    return total
 
 
 def waited_s(pid: int) -> float:
@@ -66,11 +84,8 @@ def _open(groups: Sequence[str], *names: str) -> int:
 
 
 def _field(text: bytes, name: bytes) -> int:
-    for line in text.splitlines():
-        key, _, value = line.partition(b" ")
-        if key == name:
-            return int(value)
-    return 0
+    start = text.find(name + b" ")
+    return int(text[start + len(name) :].split(None, 1)[0]) if start >= 0 else 0
 
 
 def _processes() -> list[list[bytes]]:

@@ -229,7 +229,8 @@ class Watch:
     def _broken_limit(self) -> str:
         limits, usage = self._limits, self._usage
         files = int(limits["disk_mb"]) * _MIB if usage.bounded else 0
-        if usage.memory() - self._memory_before > self._most_memory() + files:
+        most = self._memory_before + self._most_memory() + files
+        if usage.memory(most) > most:
             return "memory"
         cpu = usage.cpu_s()
         if self._cpu_before is None:  # the first look; what it used before is less than the wall clock shows

@@ -7,17 +7,23 @@ with the job, so that nothing of one job is left in what the next one is forked 
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import struct
-from typing import Any
-
 JOB, STOP = 1, 2
 HEADER = struct.Struct("<BIIII")
 """To the cell: type, job, and the bytes of the plan, of the program's part and of the tests' part."""
-ANSWER = struct.Struct("<III")
-"""From the cell: job, bytes of the JSON head, bytes of what follows it."""
+ANSWER = struct.Struct("<BIII")
+"""From the cell: type, job, bytes of the head, bytes of what follows it."""
+HELLO, REFUSED, RUN, DONE, FAULT = range(5)
+"""Types of an answer. The head of a `RUN` is `RUN_HEAD`, of the others JSON text, or nothing."""
+RUN_HEAD = struct.Struct("<iBhhdd5I")
+"""Index, status, exit code and signal (-1: none), processor and wall-clock milliseconds, and the bytes of standard
+output, standard error, value, message, and the names (JSON) of the files that follow with their sizes."""
+STATUSES = (
+    "ok", "exit", "signal", "cpu", "wall", "memory", "output", "failed", "protocol", "unsplittable", "broken_test",
+)  # fmt: skip
+"""Of a run, by number."""
 _COUNT = struct.Struct("<I")
 
 
@@ -42,20 +48,26 @@ def read_memory(descriptor: int, size: int) -> mmap.mmap:
     return memory
 
 
-def write(descriptor: int, job: int, head: dict[str, Any], *parts: memoryview | bytes) -> None:
+def write(descriptor: int, kind: int, job: int, head: bytes = b"", *parts: memoryview | bytes) -> None:
     """Send an answer. Raises `Ended`."""
-    encoded = json.dumps(head, separators=(",", ":")).encode()
-    frame = [ANSWER.pack(job, len(encoded), sum(len(part) for part in parts)) + encoded, *parts]
-    views = [memoryview(part) for part in frame if len(part)]
+    size = 0
+    views: list[memoryview | bytes] = []
+    for part in parts:
+        if len(part):
+            size += len(part)
+            views.append(part)
+    views.insert(0, ANSWER.pack(kind, job, len(head), size) + head)
     try:
-        while views:
-            count = os.writev(descriptor, views)
-            while views and count >= len(views[0]):
-                count -= len(views.pop(0))
-            if views:
-                views[0] = views[0][count:]
+        left = ANSWER.size + len(head) + size - os.writev(descriptor, views[:_MOST_PARTS])
+        while left:  # it did not take all at once
+            flat = memoryview(b"".join(views))[-left:]
+            left -= os.write(descriptor, flat)
     except (BrokenPipeError, ConnectionError):
         raise Ended from None
+
+
+_MOST_PARTS = 512
+"""Less than writev(2) takes at once."""
 
 
 def pack(blobs: list[bytes]) -> bytes:

@@ -27,6 +27,7 @@ from app.doctor import Finding, Host, Status
 from app.guarded.spawner import Spawner, SpawnError
 from app.settings import Settings
 from app.store.embedded import EmbeddedPostgres, runtime
+from tests.app.fake_sandbox import FakePool
 from tests.service import Service, free_port
 
 OK, WARNING, PROBLEM = Status.OK, Status.WARNING, Status.PROBLEM
@@ -193,12 +194,42 @@ class TestWorkers:
         assert finding.status is OK, finding.message
         assert "math" in finding.message
 
+    async def test_kinds_that_lack_a_sandbox_are_no_problem(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("app.services.opened_sandbox", lambda *_, **__: FakePool(unavailable="start Docker"))
+        finding = await doctor.check_workers(host())
+        assert finding.status is OK
+        assert "for want of a sandbox not tried: code" in finding.message
+
     async def test_workers_that_do_not_start(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async def fail(_: Spawner) -> None:
             raise SpawnError("no more processes")
 
         monkeypatch.setattr(Spawner, "ready", fail)
         assert_helpful(await doctor.check_workers(host()), PROBLEM, "no more processes", "unscored")
+
+
+class TestSandbox:
+    @pytest.fixture
+    def pool(self, monkeypatch: pytest.MonkeyPatch) -> FakePool:
+        pool = FakePool()
+        monkeypatch.setattr("app.services.opened_sandbox", lambda settings, cells: pool)
+        return pool
+
+    async def test_one_that_works(self, pool: FakePool) -> None:
+        finding = await doctor.check_sandbox(host())
+        assert (finding.status, finding.message) == (OK, "local (as the test says): python, cpp")
+
+    @pytest.mark.parametrize(("asked", "status"), [("auto", WARNING), ("docker", PROBLEM), ("local", PROBLEM)])
+    async def test_none_is_a_problem_where_one_was_asked_for(
+        self, pool: FakePool, asked: str, status: Status
+    ) -> None:
+        pool.unavailable = "no engine answers; start Docker"
+        finding = await doctor.check_sandbox(host(sandbox=asked))
+        assert_helpful(finding, status, f"ASSAY_SANDBOX is {asked}", "start Docker", "docs/sandbox.md")
+
+    async def test_whatever_this_machine_has_is_told(self) -> None:
+        finding = await doctor.check_sandbox(host(sandbox="docker", sandbox_image="no-such-image:at-all"))
+        assert_helpful(finding, PROBLEM, "ASSAY_SANDBOX is docker")
 
 
 @contextmanager
@@ -226,9 +257,11 @@ def answering(status: int, content: bytes) -> Iterator[int]:
         server.server_close()
 
 
-def readiness(*, database: bool = True, **failed: str) -> bytes:
-    kinds = {kind: {"ready": kind not in failed, "reason": failed.get(kind)} for kind in ("math", "text")}
-    return json.dumps({"status": "ready", "database": database, "kinds": kinds}).encode()
+def readiness(*, database: bool = True, sandbox: str | None = None, **failed: str) -> bytes:
+    kinds = {kind: {"ready": kind not in failed, "reason": failed.get(kind)} for kind in ("code", "math", "text")}
+    body = {"status": "ready", "database": database, "kinds": kinds}
+    body["sandbox"] = {"backend": None if sandbox else "docker", "ready": not sandbox, "reason": sandbox}
+    return json.dumps(body).encode()
 
 
 class TestService:
@@ -270,6 +303,13 @@ class TestService:
         assert_helpful(finding, PROBLEM, "math: known item 0 scored 0", "log")
         assert "text" not in finding.message
 
+    async def test_a_service_without_a_sandbox(self) -> None:
+        with answering(200, readiness(sandbox="start Docker", code="start Docker")) as port:
+            finding = await doctor.check_service(host(port=port))
+        assert_helpful(finding, WARNING, "math, text", "not code: start Docker", "docs/sandbox.md")
+        with answering(200, readiness(sandbox="start Docker", code="start Docker", math="broken")) as port:
+            assert_helpful(await doctor.check_service(host(port=port)), PROBLEM, "math: broken")
+
     async def test_a_service_without_its_database(self) -> None:
         with answering(503, readiness(database=False)) as port:
             finding = await doctor.check_service(host(port=port))
@@ -300,7 +340,8 @@ class TestCommand:
         assert said == ""
         names = [line.split()[1] for line in lines if line.startswith(("ok", "warning"))]
         assert names == [
-            "python", "environment", "packages", "verifiers", "home", "memory", "postgresql", "kinds", "service",
+            "python", "environment", "packages", "verifiers", "home", "memory", "postgresql", "sandbox", "kinds",
+            "service",
         ]  # fmt: skip
 
     def test_a_problem_is_said_with_what_to_do(

@@ -34,6 +34,7 @@ from app.store.database import Database
 from app.store.ids import uuid7
 from app.store.projects import Keep, Project
 from app.store.writer import Batch, IdempotencyRow
+from tests.app.fake_sandbox import FakePool
 from tests.app.store.rows import fetch, refuse_unlucky
 from verifiers.base import (
     BadItemError,
@@ -77,6 +78,7 @@ class Kind:
     reference: ClassVar[Any] = TypeAdapter(Any)
     examples: ClassVar[Any] = ()
     guarded: ClassVar[Any] = ()
+    sandboxed: ClassVar[bool] = False
 
     def __init__(self, verify: Verify | None = None) -> None:
         self.seen: Counter[str] = Counter()
@@ -147,10 +149,9 @@ class Bench:
         self.ledger = Ledger()
         self.cache = VerdictCache(4)
         self.resolved: dict[str, Resolved] = {}
-        registry = SimpleNamespace(resolve=self._resolve, by_id=self._by_id, inline=self._inline)
-        self.engine = Engine(
-            cast(Registry, registry), cast(Recorder, recorder or self.ledger), cast(Guard, None), self.cache
-        )
+        methods = SimpleNamespace(resolve=self._resolve, by_id=self._by_id, inline=self._inline)
+        self.registry = cast(Registry, methods)
+        self.engine = Engine(self.registry, cast(Recorder, recorder or self.ledger), cast(Guard, None), self.cache)
 
     def add(self, verify: Verify | None = None, name: str = "v", *, caches: bool = True, revision: int = 1) -> Kind:
         kind = Kind(verify)
@@ -814,6 +815,44 @@ async def test_an_unavailable_kind_is_named_and_others_serve(bench: Bench) -> No
     assert kind.batches == []
     bench.engine.unavailable = {}
     assert [result.score for result in (await bench.score("a")).results] == [1]
+
+
+class RunsCode(Kind):
+    """A kind that needs a sandbox, and says whether it was lent one."""
+
+    sandboxed: ClassVar[bool] = True
+
+    async def verify(self, items: Sequence[Item], ctx: Context) -> list[Verdict]:
+        self.batches.append(len(items))
+        return [Verdict.binary(ctx.sandbox is not None, "sandbox")] * len(items)
+
+
+async def test_without_a_sandbox_code_is_unscored_and_others_serve(bench: Bench) -> None:
+    pool = FakePool(unavailable="no engine answers; start Docker")
+    bench.engine = Engine(bench.registry, cast(Recorder, bench.ledger), cast(Guard, None), bench.cache, pool)
+    bench.add(name="w")
+    kind = RunsCode()
+    bench.resolved["v"] = Resolved(uuid7(), "v@1", "throwaway", 1, kind, True)
+    bench.engine.unavailable = {"throwaway": "no engine answers; start Docker"}
+    first = await bench.engine.score(ONE, "v", [task("a"), Task(Item(completion="bb"), "w")], Options())
+    assert [error(result) for result in first.results] == [ErrorType.SANDBOX_UNAVAILABLE, ErrorType.KIND_UNAVAILABLE]
+    said = json.loads("{" + first.results[0].body + "}")["error"]
+    assert (said["message"], said["retryable"]) == ("no engine answers; start Docker", True)
+    [trial] = await bench.engine.trial("throwaway", kind, [Item(completion="a")])
+    assert trial.error is not None
+    assert trial.error.type is ErrorType.SANDBOX_UNAVAILABLE
+    assert kind.batches == []
+    pool.unavailable = ""  # it is there again, and the kind has not proved itself yet
+    assert [error(result) for result in (await bench.score("a")).results] == [ErrorType.KIND_UNAVAILABLE]
+    bench.engine.unavailable = {}
+    assert [result.score for result in (await bench.score("a")).results] == [1]
+
+
+async def test_an_engine_without_a_sandbox_says_so(bench: Bench) -> None:
+    kind = RunsCode()
+    bench.resolved["v"] = Resolved(uuid7(), "v@1", "throwaway", 1, kind, True)
+    assert [error(result) for result in (await bench.score("a")).results] == [ErrorType.SANDBOX_UNAVAILABLE]
+    assert kind.batches == []
 
 
 async def test_a_trial_verifies_and_records_nothing(bench: Bench) -> None:

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from app import selfcheck
 from app.selfcheck import check_kinds
+from tests.app.fake_sandbox import FakePool
 from verifiers.base import KINDS, Context, ErrorType, Example, Guard, Item, KindConfig, Outcome, Verdict, load_kinds
 
 NO_GUARD = cast(Guard, None)
@@ -28,6 +29,7 @@ class Sound:
     cache: ClassVar[Any] = "none"
     reference: ClassVar[Any] = TypeAdapter(Any)
     guarded: ClassVar[Any] = ()
+    sandboxed: ClassVar[bool] = False
     examples: ClassVar[Any] = (
         Example(Item(completion="1"), 1.0),
         Example(Item(completion="0"), 0.0),
@@ -141,6 +143,25 @@ async def test_a_kind_that_works_again_is_no_longer_named(monkeypatch: pytest.Mo
     failed = await check_kinds(NO_GUARD)
     add(monkeypatch, Sound)
     assert await check_kinds(NO_GUARD, only=tuple(failed)) == {}
+
+
+class NeedsSandbox(Sound):
+    """Cannot do without a sandbox."""
+
+    sandboxed: ClassVar[bool] = True
+
+    async def verify(self, items: Sequence[Item], ctx: Context) -> list[Verdict]:
+        assert ctx.sandbox is not None
+        return await super().verify(items, ctx)
+
+
+async def test_a_kind_that_lacks_its_sandbox_is_named_with_the_sandboxs_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    add(monkeypatch, NeedsSandbox)
+    assert await check_kinds(NO_GUARD, FakePool()) == {}
+    assert await check_kinds(NO_GUARD, FakePool(unavailable="start Docker")) == {"other": "start Docker"}
+    assert list(await check_kinds(NO_GUARD)) == ["other"]
 
 
 def test_every_built_in_kind_knows_an_item_that_passes_and_one_that_does_not(monkeypatch: pytest.MonkeyPatch) -> None:

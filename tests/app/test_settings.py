@@ -9,7 +9,7 @@ import annotated_types
 import pytest
 from pydantic import ValidationError
 
-from app.settings import Settings, default_home
+from app.settings import Settings, default_cells, default_home
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 OF_COMMANDS = {"ASSAY_URL"}
@@ -50,10 +50,11 @@ def test_the_page_states_each_default() -> None:
         stated = rows()[variable(name)][0]
         if field.default is None:
             assert stated.startswith("unset"), name
-        elif name != "home":
+        elif field.default_factory is None:
             assert stated == f"`{str(field.default).lower()}`", name
     assert "/var/lib/assay" in rows()["ASSAY_HOME"][0]
     assert ".local/share/assay" in rows()["ASSAY_HOME"][0]
+    assert "twice the cores" in rows()["ASSAY_SANDBOX_CELLS"][0]
 
 
 def test_the_page_states_each_bound() -> None:
@@ -82,7 +83,18 @@ def test_bounds_are_kept(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
             Settings()
 
 
-@pytest.mark.parametrize(("name", "value"), [("log_level", "loud"), ("log_json", "perhaps"), ("api_key", "x" * 15)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("log_level", "loud"),
+        ("log_json", "perhaps"),
+        ("api_key", "x" * 15),
+        ("sandbox", "none"),
+        ("sandbox_image", "--privileged"),
+        ("sandbox_image", "image with spaces"),
+        ("sandbox_runtime", "-v"),
+    ],
+)
 def test_what_cannot_be_meant_is_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable(name), value)
     with pytest.raises(ValidationError, match=name):
@@ -113,3 +125,16 @@ def test_data_goes_where_the_system_keeps_it(monkeypatch: pytest.MonkeyPatch, tm
     assert default_home() == tmp_path / ".local" / "share" / "assay"
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     assert default_home() == tmp_path / "data" / "assay"
+
+
+def test_there_are_two_cells_for_each_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.settings.os.sched_getaffinity", lambda _: {0, 3, 4})
+    assert default_cells() == Settings().sandbox_cells == 6
+    monkeypatch.setenv("ASSAY_SANDBOX_CELLS", "5")
+    assert Settings().sandbox_cells == 5
+
+
+@pytest.mark.parametrize("image", ["assay-sandbox:0.1.0", "registry.example:5000/team/image@sha256:0123abcd"])
+def test_an_image_is_named_as_docker_does(image: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSAY_SANDBOX_IMAGE", image)
+    assert Settings().sandbox_image == image

@@ -11,6 +11,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from sandbox.base import Sandbox
 from verifiers.base import (
     Context,
     Guard,
@@ -82,14 +83,28 @@ def configured(kind: str, config: dict[str, Any] | None = None) -> Verifier:
     return cls(cls.Config.model_validate(config or {}))
 
 
-async def score_all(verifier: Verifier, items: Sequence[Item], guard: Guard | None = None) -> list[Verdict]:
+async def score_all(
+    verifier: Verifier,
+    items: Sequence[Item],
+    guard: Guard | None = None,
+    *,
+    sandbox: Sandbox | None = None,
+    seconds: float = 60,
+) -> list[Verdict]:
     """Every item's verdict, with a minute's time."""
-    return await verifier.verify(items, Context(time.monotonic() + 60, guard or InProcessGuard()))
+    return await verifier.verify(items, Context(time.monotonic() + seconds, guard or InProcessGuard(), sandbox))
 
 
-async def score(kind: str, config: dict[str, Any] | None = None, guard: Guard | None = None, **item: Any) -> Verdict:
+async def score(
+    kind: str,
+    config: dict[str, Any] | None = None,
+    guard: Guard | None = None,
+    *,
+    sandbox: Sandbox | None = None,
+    **item: Any,
+) -> Verdict:
     """The verdict on one item, given by its fields."""
-    [verdict] = await score_all(configured(kind, config), [Item(**item)], guard)
+    [verdict] = await score_all(configured(kind, config), [Item(**item)], guard, sandbox=sandbox)
     return verdict
 
 

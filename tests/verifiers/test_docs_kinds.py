@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
+from tests.verifiers.conftest import SandboxFor
 from tests.verifiers.support import score
 from verifiers.base import load_kinds
 
@@ -21,10 +24,10 @@ EXAMPLES: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("page", "example"), EXAMPLES, ids=lambda value: value if isinstance(value, str) else "")
-async def test_example_scores_as_the_page_says(page: str, example: dict[str, Any]) -> None:
+async def test_example_scores_as_the_page_says(page: str, example: dict[str, Any], sandbox_for: SandboxFor) -> None:
     assert example.keys() == {"kind", "config", "item", "expect"}
     assert example["kind"] == page
-    verdict = await score(example["kind"], example["config"], **example["item"])
+    verdict = await score(example["kind"], example["config"], sandbox=sandbox_for(page), **example["item"])
     assert {"outcome": verdict.outcome, "score": verdict.score} == example["expect"]
 
 
@@ -32,11 +35,21 @@ async def test_example_scores_as_the_page_says(page: str, example: dict[str, Any
 def test_page_explains_every_field(page: Path) -> None:
     text = page.read_text()
     gives_defaults = "| field | default | meaning |" in text
-    for name, field in KINDS[page.stem].Config.model_fields.items():
-        row = re.search(rf"^\| `{field.alias or name}` \| (.*?) \|", text, re.MULTILINE)
+    for name, default in fields(KINDS[page.stem].Config):
+        row = re.search(rf"^\| `{re.escape(name)}` \| (.*?) \|", text, re.MULTILINE)
         assert row, name
         if gives_defaults:
-            assert row[1].strip("`") in (json.dumps(field.default), str(field.default)), name
+            assert row[1].strip("`") in (json.dumps(default), str(default)), name
+
+
+def fields(config: type[BaseModel]) -> Iterator[tuple[str, Any]]:
+    """The name and default of every field; of a field that is an object, those of its own fields."""
+    for name, field in config.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        if isinstance(default, BaseModel):
+            yield from ((f"{name}.{inner}", value) for inner, value in fields(type(default)))
+        else:
+            yield field.alias or name, default
 
 
 @pytest.mark.parametrize("page", sorted({page for page, _ in EXAMPLES}))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.verifiers.conftest import SandboxFor
 from tests.verifiers.support import ANY_JSON, ANY_TEXT, assert_sound, configured, score_all
 from verifiers.base import ErrorType, Item, Message, Verifier, load_kinds
 
@@ -17,11 +18,12 @@ fast = settings(max_examples=40, deadline=None, suppress_health_check=[HealthChe
 
 
 @each_kind
-async def test_examples_score_as_declared(kind: str) -> None:
+async def test_examples_score_as_declared(kind: str, sandbox_for: SandboxFor) -> None:
     cls = KINDS[kind]
     scores = set()
     for example in cls.examples:
-        [verdict] = await score_all(configured(kind, example.config), [example.item])
+        verifier = configured(kind, example.config)
+        [verdict] = await score_all(verifier, [example.item], sandbox=sandbox_for(kind))
         assert verdict.score == example.score
         assert_sound(verdict)
         scores.add(example.score)
@@ -61,27 +63,30 @@ def test_declares_what_the_service_needs(kind: str) -> None:
 @each_kind
 @fast
 @given(data=st.data())
-async def test_order_and_repetition_change_no_verdict(kind: str, data: st.DataObject) -> None:
+async def test_order_and_repetition_change_no_verdict(
+    kind: str, sandbox_for: SandboxFor, data: st.DataObject
+) -> None:
     known = [example.item for example in KINDS[kind].examples if not example.config]
     drawn = data.draw(st.lists(st.builds(Item, completion=ANY_TEXT, reference=ANY_JSON), max_size=4))
     items = known + drawn
     order = data.draw(st.permutations(range(len(items))))
-    verifier = configured(kind)
-    straight = await score_all(verifier, items)
-    assert [straight[i] for i in order] == await score_all(verifier, [items[i] for i in order])
-    assert straight == await score_all(configured(kind), items)
+    verifier, sandbox = configured(kind), sandbox_for(kind)
+    straight = await score_all(verifier, items, sandbox=sandbox)
+    assert [straight[i] for i in order] == await score_all(verifier, [items[i] for i in order], sandbox=sandbox)
+    assert straight == await score_all(configured(kind), items, sandbox=sandbox)
 
 
 @each_kind
 @fast
 @given(completion=ANY_TEXT, prompt=st.none() | ANY_TEXT, as_messages=st.booleans())
 async def test_any_completion_gets_a_sound_verdict(
-    kind: str, completion: str, prompt: str | None, as_messages: bool
+    kind: str, sandbox_for: SandboxFor, completion: str, prompt: str | None, as_messages: bool
 ) -> None:
     written: Any = [Message(role="assistant", content=completion)] if as_messages else completion
     for example in KINDS[kind].examples:
         item = example.item.model_copy(update={"completion": written, "prompt": prompt})
-        [verdict] = await score_all(_example_verifier(kind, example.config), [item])
+        verifier = _example_verifier(kind, example.config)
+        [verdict] = await score_all(verifier, [item], sandbox=sandbox_for(kind))
         assert_sound(verdict)
         assert verdict.score is not None, verdict.error
 
@@ -89,10 +94,11 @@ async def test_any_completion_gets_a_sound_verdict(
 @each_kind
 @fast
 @given(reference=ANY_JSON)
-async def test_any_reference_gets_a_sound_verdict(kind: str, reference: Any) -> None:
+async def test_any_reference_gets_a_sound_verdict(kind: str, sandbox_for: SandboxFor, reference: Any) -> None:
     for example in KINDS[kind].examples:
         item = example.item.model_copy(update={"reference": reference})
-        [verdict] = await score_all(_example_verifier(kind, example.config), [item])
+        verifier = _example_verifier(kind, example.config)
+        [verdict] = await score_all(verifier, [item], sandbox=sandbox_for(kind))
         assert_sound(verdict)
         if verdict.error is not None:
             assert verdict.error.type is ErrorType.BAD_ITEM, verdict.error
@@ -100,11 +106,12 @@ async def test_any_reference_gets_a_sound_verdict(kind: str, reference: Any) -> 
 
 
 @each_kind
-async def test_large_hostile_completions_get_a_sound_verdict(kind: str) -> None:
+async def test_large_hostile_completions_get_a_sound_verdict(kind: str, sandbox_for: SandboxFor) -> None:
     for text in ("<think>" * 400_000, "\\boxed{" * 300_000, "{[" * 300_000, "é\u0301" * 200_000):
         for example in KINDS[kind].examples:
             item = example.item.model_copy(update={"completion": text})
-            [verdict] = await score_all(_example_verifier(kind, example.config), [item])
+            verifier = _example_verifier(kind, example.config)
+            [verdict] = await score_all(verifier, [item], sandbox=sandbox_for(kind))
             assert_sound(verdict)
 
 

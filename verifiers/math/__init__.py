@@ -205,6 +205,7 @@ class Math:
         Example(Item(completion="It is \\boxed{41} or \\boxed{42}.", reference="42"), 0.0),
     )
     guarded: ClassVar[Sequence[str]] = ("verifiers.math.cas",)
+    sandboxed: ClassVar[bool] = False
 
     def __init__(self, config: MathConfig) -> None:
         self._find = {"final": find_answers, "boxed": find_box, "whole": find_whole}[config.answer]

@@ -105,7 +105,8 @@ class _Asking(Peer):
         try:
             target = self.objects.given(arguments[0])
             positional, keyword = arguments[1:] if operation == "call" else ((), ())
-            if type(positional) is not tuple or not callable(target if operation == "call" else iter(target)):
+            known = callable(target) if operation == "call" else hasattr(type(target), "__next__")
+            if type(positional) is not tuple or not known:
                 raise MalformedError("not a call")
             keyword = dict(keyword)
         except (TypeError, ValueError):
@@ -155,7 +156,7 @@ class Session:
         self._asked = 0
         self._items = 0
         self._tainted: set[str] = set()
-        """Names that setup or an earlier test bound after it had asked the candidate."""
+        """Names that hold, for all that is known, something that setup or an earlier test had from the program."""
         self._unbound: set[str] = set()
         """Names that an earlier test should have bound, but did not get to."""
         self._last: tuple[str, Any, Any, Any] | None = None
@@ -196,7 +197,7 @@ class Session:
             raise self._stuck
         if self._silent:
             raise RuntimeError("the test is over")
-        self._asked += 1
+        self._asked += operation != "name"
         if self._live:
             self._push()
         capture = sys.stdout is not self._standard[1]
@@ -290,8 +291,10 @@ class Session:
             raise self._stick("exit", f"NameError: name {name!r} is not defined") from None
         finally:
             self._peer.objects.asked = ""
-        if stands.is_stand(value) or isinstance(value, type):
+        if stands.is_stand(value) or isinstance(value, stands.Mirror):
             self._cache[name] = value
+        else:
+            self._asked += 1  # a function is only asked once it is called; this has told something already
         return value
 
     def _is_module(self, name: str) -> bool:
@@ -373,8 +376,7 @@ class Session:
         error = self._execute(script)
         if self._lost is not None:
             raise CandidateLost(self._first)
-        if self._asked:
-            self._tainted |= script.bound
+        self._taint(script)
         if self._stuck is not None:
             return self._stuck.status, self._stuck.message
         if error is None:
@@ -391,9 +393,12 @@ class Session:
         status, message = self._judge(script, error)
         if status != "ok":
             self._unbound |= script.bound
-        if self._asked:
-            self._tainted |= script.bound
+        self._taint(script)
         self._tell(status, message)
+
+    def _taint(self, script: Script) -> None:
+        if self._asked:
+            self._tainted |= (script.bound | script.loaded) - set(self._cache) - _BUILTINS.keys()
 
     def _tell(self, status: str, message: str) -> None:
         self._report(status, _clean(message))
@@ -427,9 +432,12 @@ class Session:
     def _judge(self, script: Script, error: BaseException | None) -> tuple[str, str]:
         if self._stuck is not None:
             return self._stuck.status, self._stuck.message
+        touched = self._asked or script.loaded & self._tainted
         if error is None:
-            if self._checks:
+            if self._checks and touched:
                 return "ok", ""
+            if self._checks:
+                return "broken_test", "the test does not use the program"
             setup = self._scripts.get("<setup>")
             if self._asked and (script.checks or (setup is not None and setup.checks)):
                 return "failed", "the test ended without having checked anything"
@@ -439,8 +447,7 @@ class Session:
             return "exit", message
         if isinstance(error, NameError) and getattr(error, "name", "") in self._unbound:
             return "failed", message
-        touched = self._asked or script.loaded & self._tainted
-        return ("failed" if touched or isinstance(error, AssertionError) else "broken_test"), message
+        return ("failed" if touched else "broken_test"), message
 
     def _is_raised(self, error: BaseException) -> bool:
         return any(error is raised for raised in self._raised)

@@ -62,8 +62,9 @@ class OracleObjects(Objects):
             return packer.nested(self.pack_error, value)  # type: ignore[no-any-return]
         if isinstance(value, type):
             return self._wrap_class(value)
-        if isinstance(value, types.BuiltinFunctionType) and _BUILTINS.get(value.__name__) is value:
-            return {"bf": value.__name__}
+        name = getattr(value, "__name__", None)
+        if kind is types.BuiltinFunctionType and _BUILTINS.get(name) is value:
+            return {"bf": name}
         if kind in _FUNCTIONS or not values.is_plain_type(kind):
             known = library.name_of(value) if kind in _FUNCTIONS else None
             return {"sf": list(known)} if known else self._wrap_object(value, packer)

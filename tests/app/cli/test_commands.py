@@ -23,7 +23,7 @@ def test_version(bare_assay: Assay) -> None:
 
 def test_help_names_every_command(bare_assay: Assay) -> None:
     said = bare_assay("--help").out
-    for command in ("serve", "score", "verifiers", "keys", "projects", "project", "scores", "doctor"):
+    for command in ("serve", "score", "verifiers", "keys", "projects", "project", "scores", "sandbox", "doctor"):
         assert f" {command} " in said
 
 
