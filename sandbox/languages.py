@@ -134,7 +134,12 @@ _DECLARED = (
         "go",
         "main.go",
         version=("go", "version"),
-        compile=("go", "build", "-o", "main", "main.go"),
+        # a standard library that lies compiled in the image is read from there, and nothing is written to it
+        compile=(
+            "sh", "-c",
+            "if [ -d /usr/lib/go-cache ]; then export GOCACHE=/usr/lib/go-cache; fi; "
+            "exec go build -trimpath -o main main.go",
+        ),
         run=("/job/main",),
         threads=16,
         environment={"GOCACHE": "/tmp/go", "GOPATH": "/tmp/gopath", "GO111MODULE": "off", "CGO_ENABLED": "0"},  # noqa: S108

@@ -40,7 +40,7 @@ from verifiers.code.decided import DecidedError
 from verifiers.code.extract import program
 from verifiers.code.files import FileError, encoded
 from verifiers.code.function import FunctionSuite
-from verifiers.code.judge import judge
+from verifiers.code.judging import judge
 from verifiers.code.one_process import SOLUTION, PytestSuite
 from verifiers.code.python_tests import of_asserts, of_script
 from verifiers.code.reference import (
@@ -51,7 +51,7 @@ from verifiers.code.reference import (
     ScriptTests,
     StdioTests,
     Tests,
-    tests_of,
+    read_tests,
 )
 from verifiers.code.split import SplitSuite
 from verifiers.code.stdio import StdioSuite
@@ -146,7 +146,7 @@ class Code:
     def _prepared(self, item: Item) -> tuple[Suite, bytes]:
         """The item's tests and program. Raises `DecidedError`, `BadItemError`."""
         config = self._config
-        suite = self._suite(tests_of(item.reference, config.language), item)
+        suite = self._suite(read_tests(item.reference, config.language), item)
         source = program(item, language=config.language, fence=config.fence, prefix=config.prefix)
         return suite, source
 

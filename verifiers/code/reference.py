@@ -6,6 +6,7 @@ import re
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic_core import PydanticCustomError
 
 from verifiers.base import BadItemError, Strict, parse_reference
 from verifiers.code.config import Language
@@ -22,18 +23,18 @@ WrittenCode = Annotated[str, Field(min_length=1, max_length=MAX_CODE)]
 MAX_PATH = 200
 
 _NAME = re.compile(r"[^\W\d]\w*")
-_PATH = re.compile(r"[^\W\d][\w$]*(\(\))?(\.[^\W\d][\w$]*(\(\))?)*")
+_PATH = re.compile(r"(?:[^\W\d]|\$)[\w$]*(\(\))?(\.(?:[^\W\d]|\$)[\w$]*(\(\))?)*")
 
 
 def _name(text: str) -> str:
     if len(text) > MAX_PATH or not _NAME.fullmatch(text):
-        raise ValueError("must be the name of a function")
+        raise PydanticCustomError("name", "must be the name of a function")
     return text
 
 
 def _path(text: str) -> str:
     if len(text) > MAX_PATH or not _PATH.fullmatch(text) or text.endswith(")"):
-        raise ValueError("must be the name of a function, or lead to one, as Solution().add does")
+        raise PydanticCustomError("path", "must be the name of a function, or lead to one, as Solution().add does")
     return text
 
 
@@ -123,7 +124,7 @@ _LANGUAGES: dict[str, frozenset[Language]] = {
 """Languages of the forms that cannot test every one."""
 
 
-def tests_of(value: Any, language: Language) -> Tests:
+def read_tests(value: Any, language: Language) -> Tests:
     """The tests that a reference gives for a program in `language`. Raises `BadItemError`."""
     if not isinstance(value, dict):
         raise BadItemError("reference: must be an object that says by its type what sort of tests it holds")

@@ -16,7 +16,7 @@ from app.api.compat.access import may_score
 from app.api.compat.fences import code_of
 from app.api.compat.foreign import Foreign, as_bytes, refused
 from app.api.compat.packages import named_packages
-from app.api.compat.sandbox_fusion import INTERPRETED, MAX_TIMEOUT_S, OURS, SLACK_S, RunCodeResponse, theirs
+from app.api.compat.sandbox_fusion import INTERPRETED, MAX_TIMEOUT_S, OURS, SLACK_S, TOLD, RunCodeResponse, theirs
 from app.api.compat.scoring import (
     NOT_TOLD,
     Fallback,
@@ -222,7 +222,7 @@ def _tests(result: Result, cases: Sequence[OJCase], config: OJConfig) -> list[di
         return [_test(cases[0], TestMark(detail.get("fault", NOT_TOLD)), detail, config, compiling=True)]
     marks = tests_of(result, len(cases))
     told = [(case, mark) for case, mark in zip(cases, marks, strict=True) if mark.fault != NOT_TOLD]
-    first = detail.get("test")
+    first = detail.get("index")
     return [_test(case, mark, detail if place == first else {}, config) for place, (case, mark) in enumerate(told)]
 
 
@@ -243,7 +243,7 @@ def _test(
         "passed": mark.passed,
         "exec_info": {
             "status": "Success" if ran_well else "Failed",
-            "message": "" if ran_well or out_of_time else detail.get("why", ""),
+            "message": "" if ran_well or out_of_time else detail.get("why") or TOLD.get(mark.fault, ""),
             "compile_result": command if compiling else None,
             "run_result": None if compiling else command,
             "executor_pod_name": None,

@@ -186,7 +186,7 @@ def described(ran: Ran, language: str) -> dict[str, Any]:
     }
 
 
-TOLD = {Status.MEMORY: "it used more memory than it may", Status.OUTPUT: "it wrote more than it may"}
+TOLD: dict[str, str] = {Status.MEMORY: "it used more memory than it may", Status.OUTPUT: "it wrote more than it may"}
 """Ends that no field of the protocol tells from an ordinary crash."""
 KILLED = -9
 """The return code of what was ended from outside."""

@@ -105,7 +105,7 @@ def tests_of(result: Result, count: int) -> list[TestMark]:
     marks = [
         TestMark(fault, times[place] / 1000 if place < len(times) else 0.0) for place, fault in enumerate(listed)
     ]
-    first_failed = count if result.score == 1 else detail.get("test", 0)
+    first_failed = count if result.score == 1 else detail.get("index", 0)
     rest = range(len(marks), count)
     return marks + [TestMark("" if place < first_failed else NOT_TOLD) for place in rest]
 

@@ -29,7 +29,7 @@ from typing import Any, NoReturn, Protocol
 
 from . import specials
 
-MAX_ITEMS = 2_000_000
+MAX_ITEMS = 100_000
 """Items drawn from the program's iterators in one test."""
 
 FUNCTIONS = ("function", "builtin", "method")

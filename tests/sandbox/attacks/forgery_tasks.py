@@ -133,6 +133,13 @@ WORDS = Task(
 )
 """The initials of a name, in capitals."""
 
+COUNTS = Task(
+    "letters",
+    ((("abca",), {"a": 2, "b": 1, "c": 1}), (("",), {}), (("zzz",), {"z": 3})),
+    _main("letters"),
+)
+"""How often each letter occurs."""
+
 ALL_KINDS = "stdio function asserts script"
 CALLED = "function asserts script"
 TESTED = "asserts script"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from tests.sandbox.attacks.forgery_tasks import (
     CALLED,
+    COUNTS,
     DIGITS,
     GAPS,
     PARITY,
@@ -209,7 +210,11 @@ _SUBCLASSES = (
     ("str", WORDS, (_EQUAL, "assert {call}.strip() == {want}", "assert {want} in {call}")),
     ("list", RUNS, (_EQUAL, "assert len({call}) == len({want})", "assert [*{call}] == {want}")),
     ("tuple", RUNS, ("assert list({call}) == {want}", "assert sorted({call}) == sorted({want})")),
-    ("dict", RUNS, (_EQUAL, "assert list({call}.items()) == {want}")),
+    (
+        "dict",
+        COUNTS,
+        (_EQUAL, "assert sorted({call}.items()) == sorted({want}.items())", "assert {{**{call}}} == {want}"),
+    ),
 )
 _ALL_LIES = r"""
     def __eq__(self, other): return True
@@ -858,7 +863,7 @@ _lie(
         def __eq__(cls, other):
             return True
         __hash__ = type.__hash__
-    NAMES = '''lt le gt ge eq ne sub rsub add radd mul rmul truediv rtruediv mod rmod pow rpow xor rxor and rand or ror
+    NAMES = '''lt le gt ge eq ne sub rsub add radd mul rmul truediv rtruediv mod rmod pow rpow xor rxor and rand
         contains getitem abs neg pos invert round trunc floor ceil call enter exit'''.split()
     Lie = Meta("Lie", (), {
         **{f"__{name}__": lambda self, *_: self for name in NAMES},
@@ -1003,6 +1008,27 @@ _POINT = r"""
     def make(x):
         return Point(x)
 """
+_NUMBER = r"""
+    # Registered as a number, and equal to any.
+    import numbers
+    class Number:
+        def __init__(self, x):
+            pass
+        def __add__(self, other):
+            return Number(0)
+        __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __neg__ = lambda self, *_: Number(0)
+        def __eq__(self, other):
+            return True
+        def __hash__(self):
+            return 3
+        def __index__(self):
+            return 0
+        __int__ = __trunc__ = __index__
+        def __float__(self):
+            return float("nan")
+    numbers.Integral.register(Number)
+    make = Number
+"""
 for _name, _statements in (
     ("handle-and-number", ["assert make(3) + 1 == 4", "assert 10 - make(3) == 7"]),
     ("sum-of-handles", ["assert sum([make(1), make(2)]) == 3", "assert sum((make(5),), 2) == 7"]),
@@ -1017,26 +1043,27 @@ for _name, _statements in (
         ["assert make.__code__.co_argcount == 7", "import inspect\nassert 'return 3' in inspect.getsource(make)"],
     ),
 ):
-    aim(
-        _HERE,
-        _SPLIT,
-        f"unsplittable-{_name}/asserts",
-        _POINT,
-        {"type": "asserts", "entry_point": "make", "asserts": _statements},
-        ends=UNSPLITTABLE,
-        errors=_UNSPLIT,
-    )
-    aim(
-        _HERE,
-        _SPLIT,
-        f"unsplittable-{_name}/script",
-        _POINT,
-        {
-            "type": "script",
-            "entry_point": "make",
-            "code": "def check(make):\n"
-            + "".join(f"    {line}\n" for test in _statements for line in test.split("\n")),
-        },
-        ends=UNSPLITTABLE,
-        errors=_UNSPLIT,
-    )
+    for _kind, _program in (("point", _POINT), ("number", _NUMBER)):
+        aim(
+            _HERE,
+            _SPLIT,
+            f"unsplittable-{_name}-{_kind}/asserts",
+            _program,
+            {"type": "asserts", "entry_point": "make", "asserts": _statements},
+            ends=UNSPLITTABLE,
+            errors=_UNSPLIT,
+        )
+        aim(
+            _HERE,
+            _SPLIT,
+            f"unsplittable-{_name}-{_kind}/script",
+            _program,
+            {
+                "type": "script",
+                "entry_point": "make",
+                "code": "def check(make):\n"
+                + "".join(f"    {line}\n" for test in _statements for line in test.split("\n")),
+            },
+            ends=UNSPLITTABLE,
+            errors=_UNSPLIT,
+        )

@@ -686,6 +686,7 @@ _pair(
     found = found or collections.OrderedDict is list or not hasattr(decimal, "Decimal")
     print("FOUND" if found else "nothing")
 """,
+    plant_outcomes=_PERHAPS,
 )
 
 _pair(
@@ -803,6 +804,7 @@ _pair(
         pass
     print("FOUND" if found else "nothing")
 """,
+    plant_outcomes=_PERHAPS,
 )
 
 _between(
@@ -1397,6 +1399,7 @@ _pair(
     found = found or next(tempfile._get_candidate_names()) == "assay"
     print("FOUND" if found else "nothing")
 """,
+    plant_outcomes=_PERHAPS,
 )
 
 _pair(

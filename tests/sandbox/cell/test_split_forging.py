@@ -255,7 +255,7 @@ EVIL["codec lies"] = EVIL["codec lies"] % "31336"
 @pytest.mark.parametrize("name", EVIL)
 def test_no_test_passes(driver: Driver, name: str) -> None:
     tests = [*NUMBER, *SEQUENCE, *TEXT]
-    result = driver.run(EVIL[name], tests, setup=SETUP, prelude=PRELUDE, names=["f"], wall_s=20)
+    result = driver.run(EVIL[name], tests, setup=SETUP, prelude=PRELUDE, names=["f"], wall_s=20, cpu_s=1)
     passed = [test for test, status in zip(tests, result.statuses, strict=True) if status == "ok"]
     assert not passed
     assert "broken_test" not in result.statuses
