@@ -7,8 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -48,20 +48,35 @@ def echo() -> Iterator[int]:
         process.wait(10)
 
 
-def memory(running: Service) -> dict[str, tuple[int, int]]:
-    """Resident and proportional memory, in bytes, of each process of a service, the database's included."""
+def processes(running: Service) -> list[psutil.Process]:
+    """Every process of a service, the database's included."""
     if running.process is None:
         raise RuntimeError("the service is not running")
     service = psutil.Process(running.process.pid)
-    processes = [service, *service.children(recursive=True)]
+    found = [service, *service.children(recursive=True)]
     marker = str(running.home)
-    ours = {process.pid for process in processes}
+    ours = {process.pid for process in found}
     for process in psutil.process_iter(["name", "cmdline"]):
         command = " ".join(process.info["cmdline"] or [])
         if process.pid not in ours and process.info["name"] == "postgres" and marker in command:
-            processes += [process, *process.children(recursive=True)]
+            found += [process, *process.children(recursive=True)]
+    return found
+
+
+def memory(running: Service) -> dict[str, tuple[int, int]]:
+    """Resident and proportional memory, in bytes, of each process of a service, the database's included."""
     sizes = {}
-    for process in processes:
+    for process in processes(running):
         full = process.memory_full_info()
         sizes[f"{process.pid} {' '.join(process.cmdline())[:60]}"] = (full.rss, full.pss)
     return sizes
+
+
+def cpu_s(found: Iterable[psutil.Process]) -> float:
+    """Processor seconds of processes so far, with those of their children that have ended."""
+    total = 0.0
+    for process in found:
+        with suppress(psutil.Error):  # it has just ended: its parent has its time
+            times = process.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    return total

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
 
 from sandbox.channel import Channel
 
+T = TypeVar("T")
 Flavour = frozenset[str]
 """The Python packages that a cell's zygote has imported."""
 
@@ -52,3 +55,15 @@ class Backend(Protocol):
     def describe(self) -> dict[str, Any]:
         """Facts for people: how it isolates."""
         ...
+
+
+async def in_thread(make: Callable[[], T], undo: Callable[[T], None]) -> T:
+    """What `make` returns, which it makes in a thread. Cancelled, this waits for it, and undoes it."""
+    made = asyncio.get_running_loop().run_in_executor(None, make)
+    try:
+        return await asyncio.shield(made)
+    except asyncio.CancelledError:
+        with contextlib.suppress(Exception):
+            result = await made
+            await asyncio.to_thread(undo, result)
+        raise

@@ -96,7 +96,7 @@ class Channel(asyncio.Protocol):
         try:
             while self._next():
                 continue
-        except (ValueError, TypeError, LookupError, RecursionError) as error:
+        except Exception as error:  # whatever it is, it is no answer
             if self._transport is not None:
                 self._transport.abort()
             self._lose(f"the cell broke its protocol: {type(error).__name__}: {error}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import socket
@@ -21,7 +22,7 @@ from docker.types import LogConfig, Ulimit
 from sandbox import image as images
 from sandbox.base import SandboxUnavailableError
 from sandbox.cell.confine import STACK_BYTES
-from sandbox.cells import Cell, Flavour
+from sandbox.cells import Cell, Flavour, in_thread
 from sandbox.channel import CellLostError, Channel
 from sandbox.local import ALONGSIDE, FIRST_UID, ONE_THREAD, PROCESSES, START_S
 from sandbox.start import command
@@ -32,6 +33,7 @@ LABEL = "assay.sandbox.cell"
 """Its value says whose a container is: the service's process, by id and start time."""
 SECCOMP = Path(__file__).parent / "docker_seccomp.json"
 TIMEOUT_S = 30
+_numbers = itertools.count(1)
 _DIST_PACKAGES = "/usr/lib/python3/dist-packages"
 _FAULTS = (docker.errors.DockerException, requests.exceptions.RequestException, OSError)
 _GROUPS = (
@@ -82,7 +84,6 @@ class DockerBackend:
         self._client: docker.DockerClient | None = None
         self._image = ""
         self._packages: dict[str, str] = {}
-        self._number = 0
 
     @property
     def packages(self) -> Mapping[str, str]:
@@ -107,33 +108,31 @@ class DockerBackend:
     async def start(self, flavour: Flavour) -> Cell:
         """See `Backend.start`."""
         channel = Channel(framed=True)
-        container: Container | None = None
+        made: tuple[Container, socket.socket] | None = None
         try:
             async with asyncio.timeout(START_S):
-                container, ours = await asyncio.to_thread(self._start, flavour)
-                await asyncio.get_running_loop().create_unix_connection(lambda: channel, sock=ours)
+                made = await in_thread(lambda: self._start(flavour), _undo)
+                await asyncio.get_running_loop().create_unix_connection(lambda: channel, sock=made[1])
                 facts = await channel.hello
-        except (CellLostError, TimeoutError, *_FAULTS) as error:
+        except BaseException as error:
             channel.close()
-            said = "" if container is None else await asyncio.to_thread(_last_words, container)
-            if container is not None:
-                await asyncio.to_thread(_remove, container)
+            said = ""
+            if made is not None:
+                if isinstance(error, CellLostError | TimeoutError):
+                    said = await asyncio.to_thread(_last_words, made[0])
+                await asyncio.to_thread(_undo, made)
             if isinstance(error, CellLostError | TimeoutError):
                 reason = str(error) or f"it was not ready within {START_S:.0f} s"
                 raise SandboxUnavailableError(f"a Docker cell cannot start: {reason} {said}".strip()) from error
-            raise SandboxUnavailableError(_no_engine(error)) from error
-        except BaseException:
-            channel.close()
-            if container is not None:
-                await asyncio.to_thread(_remove, container)
+            if isinstance(error, _FAULTS):
+                raise SandboxUnavailableError(_no_engine(error)) from error
             raise
-        return DockerCell(channel, facts, flavour, container)
+        return DockerCell(channel, facts, flavour, made[0])
 
     def _start(self, flavour: Flavour) -> tuple[Container, socket.socket]:
         if self._client is None:
             raise SandboxUnavailableError("the Docker backend is not open")
-        self._number += 1
-        uid = FIRST_UID + (os.getpid() * 1024 + self._number) % 400_000_000
+        uid = FIRST_UID + (os.getpid() * 1024 + next(_numbers)) % 400_000_000
         shown = {
             part: f"{_DIST_PACKAGES}/{part}" for name in sorted(flavour) for part in (name, *ALONGSIDE.get(name, ()))
         }
@@ -145,14 +144,13 @@ class DockerBackend:
             security_opt=[
                 "no-new-privileges",
                 f"seccomp={json.dumps(json.loads(SECCOMP.read_text()))}",
-                "apparmor=unconfined",  # whose default profile forbids every mount, in a namespace of one's own too
+                "apparmor=unconfined",  # its default profile forbids every mount, in a namespace of one's own too
             ],
             ipc_mode="none",
             mem_limit=f"{self._memory_mb}m",
             memswap_limit=f"{self._memory_mb}m",
             pids_limit=PROCESSES,
             nano_cpus=1_000_000_000,
-            cpu_shares=256,
             ulimits=[Ulimit(name="stack", soft=STACK_BYTES, hard=STACK_BYTES), Ulimit(name="core", soft=0, hard=0)],
             log_config=LogConfig(type=LogConfig.types.NONE),
             runtime=self._runtime,
@@ -167,7 +165,9 @@ class DockerBackend:
                 imports=sorted(flavour),
             ),
             user=f"{uid}:{uid}",
-            environment={"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0", **ONE_THREAD},
+            environment={
+                "PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0", **ONE_THREAD,
+            },
             labels={LABEL: _owner(os.getpid())},
             stdin_open=True,
             stop_signal="SIGKILL",  # a process 1 ignores a mere SIGTERM, and the engine would wait for it
@@ -175,9 +175,7 @@ class DockerBackend:
         )  # fmt: skip
         container: Container = self._client.containers.get(created["Id"])
         try:
-            attached = self._client.api.attach_socket(
-                container.id, params={"stdin": 1, "stdout": 1, "stream": 1}
-            )
+            attached = self._client.api.attach_socket(container.id, params={"stdin": 1, "stdout": 1, "stream": 1})
             ours = socket.socket(fileno=os.dup(attached.fileno()))
             attached.close()
             container.start()
@@ -227,6 +225,11 @@ def _remove(container: Container) -> None:
             log.warning("a container cannot be removed", reason=str(error))
     except _FAULTS as error:
         log.warning("a container cannot be removed", reason=str(error))
+
+
+def _undo(made: tuple[Container, socket.socket]) -> None:
+    made[1].close()
+    _remove(made[0])
 
 
 def _last_words(container: Container) -> str:

@@ -15,6 +15,8 @@ from pathlib import Path
 PREFIX = "assay-cell-"
 CPU_PERIOD_US = 100_000
 _REMOVE_S = 2.0
+_made: set[str] = set()
+"""By this process."""
 _CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
 
 
@@ -71,9 +73,9 @@ def parents(proc: Path = Path("/proc/self"), writable: bool = True) -> dict[str,
         _, controllers, path = line.split(":", 2)
         for controller in controllers.split(","):
             if controller in mounts and (controller in _CONTROLLERS or not controller):
-                point, root = mounts[controller]
-                inner = os.path.relpath(path, root)  # a container sees its own group at the mount
-                folder = point if inner.startswith("..") else point / inner
+                at, top = mounts[controller]
+                inner = os.path.relpath(path, top)  # a container sees its own group at the mount
+                folder = at if inner.startswith("..") else at / inner
                 if folder.is_dir() and (not writable or os.access(folder, os.W_OK)):
                     found[controller] = folder
     return found
@@ -82,6 +84,7 @@ def parents(proc: Path = Path("/proc/self"), writable: bool = True) -> dict[str,
 def make(name: str, bounds: Bounds, where: dict[str, Path]) -> Group | None:
     """A group for a cell, or None where none can be made that bounds its memory."""
     folders: list[Path] = []
+    _made.add(name)
     try:
         if "memory" in where:
             _make_v1(name, bounds, where, folders)
@@ -101,7 +104,6 @@ def _make_v1(name: str, bounds: Bounds, where: dict[str, Path], folders: list[Pa
         "cpu": (
             ("cpu.cfs_period_us", str(CPU_PERIOD_US)),
             ("cpu.cfs_quota_us", str(int(CPU_PERIOD_US * bounds.processors))),
-            ("cpu.shares", "256"),  # a quarter of what the service itself has
         ),
         "cpuacct": (),
     }
@@ -127,7 +129,6 @@ def _make_v2(name: str, bounds: Bounds, base: Path) -> Path:
             ("memory.swap.max", "0"),
             ("pids.max", str(bounds.processes)),
             ("cpu.max", f"{int(CPU_PERIOD_US * bounds.processors)} {CPU_PERIOD_US}"),
-            ("cpu.weight", "25"),
         ):
             if (folder / file).exists():
                 (folder / file).write_text(value)
@@ -158,8 +159,12 @@ def _delegated(own: Path) -> Path:
 
 
 def sweep(where: dict[str, Path]) -> None:
-    """Remove the empty groups that cells of a killed service left behind."""
+    """Remove the empty groups that cells of a killed service left behind; names begin with their service's id."""
     for parent in {folder for base in where.values() for folder in (base, base.parent)}:
         for folder in parent.glob(f"{PREFIX}*"):
+            name = folder.name.removeprefix(PREFIX)
+            owner = name.partition("-")[0]
+            if name in _made or (owner != str(os.getpid()) and Path("/proc", owner).exists()):
+                continue  # it may be one that its cell is just about to join
             with contextlib.suppress(OSError):  # somebody's who lives, or is just going
                 folder.rmdir()

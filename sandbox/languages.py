@@ -79,7 +79,7 @@ send(0xFFFFFFFF, 0, "");
     let value;
     try { value = await target(...JSON.parse(calls[index])[0]); }
     catch (error) { send(index, 1, asWords(error)); continue; }
-    try { send(index, 0, JSON.stringify(plain(value, []))); } catch (error) { send(index, 3, asWords(error)); }
+    try { send(index, 0, JSON.stringify(plain(value, []))); } catch (error) { send(index, 2, asWords(error)); }
   }
   process.exit(0);
 })();
@@ -125,7 +125,8 @@ _DECLARED = (
         version=("javac", "--version"),
         compile=("javac", "-J-XX:+UseSerialGC", "-J-XX:TieredStopAtLevel=1", "-d", ".", "{name}.java"),
         run=(
-            "java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss64m", "-Xmx{memory_mb}m", "-cp", "/job", "{name}",
+            "java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss64m", "-Xmx{memory_mb}m", "-cp", "/job",
+            "{name}",
         ),
         threads=40,
         memory_mb=160,

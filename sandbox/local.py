@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import importlib.metadata
 import importlib.util
+import itertools
 import os
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from typing import Any
 
 from sandbox import groups
 from sandbox.base import SandboxUnavailableError
-from sandbox.cells import Cell, Flavour
+from sandbox.cells import Cell, Flavour, in_thread
 from sandbox.channel import CellLostError, Channel
 from sandbox.start import command
 
@@ -34,9 +35,11 @@ ALONGSIDE = {
 PROCESSES = 512
 """Of a whole cell, at most."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_numbers = itertools.count(1)
+"""Of the cells of this process, whichever backend's."""
 _TROUBLE = (
-    "run Assay as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces "
-    "above 0, and on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0), or use Docker (ASSAY_SANDBOX=docker)"
+    "run Assay as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, "
+    "user.max_user_namespaces above 0, and on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0), or use Docker (ASSAY_SANDBOX=docker)"
 )
 
 
@@ -70,7 +73,6 @@ class LocalBackend:
         self._bounds = groups.Bounds(memory_mb, PROCESSES)
         self._where: dict[str, Path] = {}
         self._packages = _installed()
-        self._number = 0
 
     @property
     def packages(self) -> Mapping[str, str]:
@@ -86,27 +88,27 @@ class LocalBackend:
 
     async def start(self, flavour: Flavour) -> Cell:
         """See `Backend.start`."""
-        self._number += 1
-        name = f"{os.getpid()}-{self._number}"
-        group = await asyncio.to_thread(groups.make, name, self._bounds, self._where)
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = self._spawn(theirs, flavour, group)
+        name = f"{os.getpid()}-{next(_numbers)}"
+        group = await in_thread(lambda: groups.make(name, self._bounds, self._where), _remove)
         channel = Channel()
+        ours: socket.socket | None = None
+        process: subprocess.Popen[bytes] | None = None
         try:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                process = self._spawn(theirs, flavour, group)
             async with asyncio.timeout(START_S):
                 await asyncio.get_running_loop().create_unix_connection(lambda: channel, sock=ours)
                 facts = await channel.hello
-        except (CellLostError, TimeoutError, OSError) as error:
+        except BaseException as error:
             channel.close()
-            ours.close()
+            if ours is not None:
+                ours.close()
             await asyncio.to_thread(_end, process, group)
+            if not isinstance(error, CellLostError | TimeoutError | OSError):
+                raise
             reason = str(error) or f"it was not ready within {START_S:.0f} s"
             raise SandboxUnavailableError(f"a local cell cannot start: {reason}; {_TROUBLE}") from error
-        except BaseException:
-            channel.close()
-            await asyncio.to_thread(_end, process, group)
-            raise
         return LocalCell(channel, facts, flavour, process, group)
 
     def _spawn(self, channel: socket.socket, flavour: Flavour, group: groups.Group | None) -> subprocess.Popen[bytes]:
@@ -150,12 +152,16 @@ class LocalBackend:
         }
 
 
-
-def _end(process: subprocess.Popen[bytes], group: groups.Group | None) -> None:
+def _end(process: subprocess.Popen[bytes] | None, group: groups.Group | None) -> None:
     """Kill a cell's first process, with which everything in the cell dies, and remove its control group."""
-    with contextlib.suppress(ProcessLookupError):
-        process.kill()
-    process.wait()
+    if process is not None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        process.wait()
+    _remove(group)
+
+
+def _remove(group: groups.Group | None) -> None:
     if group is not None:
         group.remove()
 

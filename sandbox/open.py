@@ -15,7 +15,7 @@ Choice = Literal["auto", "docker", "local"]
 def open_sandbox(
     choice: Choice, *, cells: int, runtime: str | None = None, image: str | None = None, memory_mb: int = 1024
 ) -> SandboxPool:
-    """A pool on the chosen backend, not started yet. `auto` takes Docker where an engine answers and has the image."""
+    """A pool on the chosen backend, not started yet; `auto` is Docker where an engine answers and has the image."""
     backend: Backend
     if choice == "local":
         backend, note = LocalBackend(memory_mb), "as ASSAY_SANDBOX says"

@@ -11,6 +11,9 @@ from sandbox.base import Calls, Job, Limits, NotOfferedError, Split, Stdio
 from sandbox.cell import wire
 from sandbox.languages import LANGUAGES, filled, source_name
 
+MAX_PATH, MAX_STEP = 1000, 60
+"""Bytes of a path, and characters of one step of it: less than any file system has."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -25,9 +28,15 @@ class Plan:
     def frame(self, number: int, first: int) -> bytes:
         """The job's frame; runs before `first` have been had."""
         head = json.dumps(self.head | {"first": first}, separators=(",", ":")).encode()
-        return b"".join(
-            (wire.HEADER.pack(wire.JOB, number, len(head), len(self.part), len(self.tests)), head, self.part, self.tests)
-        )
+        sizes = wire.HEADER.pack(wire.JOB, number, len(head), len(self.part), len(self.tests))
+        return b"".join((sizes, head, self.part, self.tests))
+
+
+def is_inside(path: str) -> bool:
+    """Whether a relative path names a file below the folder it starts from, whatever lies there."""
+    steps = path.split("/")
+    whole = path.isprintable() and len(path.encode("utf-8", "replace")) <= MAX_PATH
+    return whole and {"", ".", ".."}.isdisjoint(steps) and max(map(len, steps)) <= MAX_STEP
 
 
 @lru_cache(maxsize=256)
@@ -42,6 +51,9 @@ def make_plan(job: Job) -> Plan:
     if language is None:
         raise NotOfferedError(f"no language {program.language!r}; there are {', '.join(LANGUAGES)}")
     file = source_name(language, program.source)
+    for path in (*program.files, *(task.fetch if isinstance(task, Stdio) else ())):
+        if not is_inside(path) or (path == file and file in program.files):
+            raise NotOfferedError(f"{path[:100]!r} is no path of a file inside the working folder")
     memory = job.limits.memory_mb
     compile_command = filled(language.compile, job.compile_limits.memory_mb, file) or None
     run = filled(language.run, memory, file) or None

@@ -1,4 +1,4 @@
-"""The pool of cells: gives each job a cell of its own, replaces those that die, and tries a fault once more elsewhere."""
+"""The pool of cells: each job gets one of its own, those that die are replaced, a fault is tried again elsewhere."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ STOP_S = 1.0
 """How long a cell may take to end a job that it is told to stop; after that it is killed."""
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.5, 30.0
 """Between two tries to start a cell: the first pause, doubled at each failure up to the last."""
+CHECK_S = 60.0
 SURVEY_S = 30.0
 TRIES = 2
 _PLAIN: Flavour = frozenset()
@@ -62,7 +63,9 @@ class Progress:
         self._go_on = go_on
 
     def take(self, index: int, run: Run) -> bool:
-        """A result; returns whether the job is to go on."""
+        """A result; returns whether the job is to go on. What comes after its end is no part of it."""
+        if self.over:
+            return False
         run = _plain_status(run)
         if index == -1:
             self.prepared = run
@@ -81,7 +84,7 @@ _NO_MEMORY = (b"MemoryError", b"std::bad_alloc", b"heap out of memory", b"OutOfM
 def _plain_status(run: Run) -> Run:
     """A program that ended because its runtime found no memory has exceeded its memory."""
     if run.status in (Status.EXIT, Status.SIGNAL) and run.stderr:
-        end = run.stderr[-400:]
+        end = run.stderr[-8192:]  # some show a stack after it
         if any(words in end for words in _NO_MEMORY):
             return replace(run, status=Status.MEMORY)
     return run
@@ -104,6 +107,8 @@ class SandboxPool:
         self._starting: Counter[Flavour] = Counter()
         self._waiting: dict[Flavour, deque[_Waiter]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._closing: set[asyncio.Task[Any]] = set()
+        """Never cancelled, so that nothing is left behind."""
         self._pause = FIRST_PAUSE_S
         self._closed = True
         self._checked = False
@@ -167,12 +172,15 @@ class SandboxPool:
         """Kill every cell; jobs that run become `SandboxUnavailableError`."""
         self._closed = True
         self.unavailable = "the sandbox is stopping"
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._refuse_waiting()
-        await asyncio.gather(*(cell.close() for cell in self._alive), return_exceptions=True)
-        self._alive.clear()
+        while self._tasks:  # some start others as they end
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks)
+        for cell in list(self._alive):
+            self._discard(cell)
+        while self._closing:
+            await asyncio.wait(self._closing)
         self._idle.clear()
         await self._backend.close()
 
@@ -187,7 +195,7 @@ class SandboxPool:
         weak = [] if self._checked else await self._check(cell)
         if weak:
             self.unavailable = f"the {self.backend} backend isolates less than promised: {'; '.join(weak)}"
-            await self._discard(cell)
+            self._discard(cell)
             return
         self._checked = True
         self._facts = cell.facts
@@ -196,6 +204,7 @@ class SandboxPool:
         if self._survey is None:
             self._survey = asyncio.create_task(self._look_for_languages())
             self._tasks.add(self._survey)
+            self._survey.add_done_callback(self._done)
 
     async def _check(self, cell: Cell) -> list[str]:
         async def run(job: Job) -> Ran:
@@ -204,7 +213,10 @@ class SandboxPool:
             return Ran(progress.prepared, progress.runs)
 
         try:
-            return await failures(run)
+            async with asyncio.timeout(CHECK_S):
+                return await failures(run)
+        except TimeoutError:
+            return [f"its checks did not end within {CHECK_S:.0f} s"]
         except (CellLostError, CellFaultError) as error:
             return [str(error)]
 
@@ -229,9 +241,7 @@ class SandboxPool:
                 found[name] = ran.runs[0].stdout.split(b"\n")[0][:100].decode("utf-8", "replace").strip()
 
         names = [name for name in LANGUAGES if name != "python"]
-        for name, failed in zip(
-            names, await asyncio.gather(*map(look, names), return_exceptions=True), strict=True
-        ):
+        for name, failed in zip(names, await asyncio.gather(*map(look, names), return_exceptions=True), strict=True):
             if isinstance(failed, Exception):
                 log.warning("a language could not be looked for", language=name, reason=str(failed))
         return {name: found[name] for name in LANGUAGES if name in found}
@@ -242,11 +252,12 @@ class SandboxPool:
         """See `Sandbox.run`."""
         program = job.program
         if not self.unavailable:
-            await self._require(program)
+            await self._require(program, deadline)
         for limits in (job.limits, job.compile_limits):
             if limits.memory_mb > self._memory_mb:
                 raise NotOfferedError(
-                    f"a run may have at most {self._memory_mb} MiB here (ASSAY_SANDBOX_MEMORY_MB), not {limits.memory_mb}"
+                    f"a run may have at most {self._memory_mb} MiB here (ASSAY_SANDBOX_MEMORY_MB), "
+                    f"not {limits.memory_mb}"
                 )
             for name, most in MOST.items():
                 if getattr(limits, name) > most:
@@ -256,9 +267,11 @@ class SandboxPool:
             raise NotOfferedError(f"a job has at most {MAX_COUNT} runs")
         return await self._run(plan, program.packages, deadline, go_on)
 
-    async def _require(self, program: Program) -> None:
+    async def _require(self, program: Program, deadline: float) -> None:
         if program.language != "python" and self._survey is not None and not self._survey.done():
-            await asyncio.wait([self._survey])
+            await asyncio.wait([self._survey], timeout=deadline - time.monotonic())
+            if not self._survey.done():
+                raise SandboxDeadlineError("the deadline passed before the languages here were known")
         if program.language not in self.languages:
             raise NotOfferedError(
                 f"this sandbox has no {program.language!r}; it has {', '.join(self.languages)} (GET /sandbox)"
@@ -271,7 +284,7 @@ class SandboxPool:
 
     async def _run(self, plan: Plan, flavour: Flavour, deadline: float, go_on: GoOn | None) -> Ran:
         progress = Progress(plan.count, go_on)
-        faults = []
+        faults: list[str] = []
         self.counters["jobs"] += 1
         while len(faults) < TRIES:
             cell = await self._acquire(flavour, deadline)
@@ -282,7 +295,7 @@ class SandboxPool:
                 self._spawn(self._stop(cell))
                 raise SandboxDeadlineError("the deadline passed") from None
             except CellLostError as error:
-                await self._discard(cell)
+                self._discard(cell)
                 self.counters["lost"] += 1
                 faults.append(str(error))
             except CellFaultError as error:
@@ -314,10 +327,10 @@ class SandboxPool:
 
     async def _stop(self, cell: Cell) -> None:
         """End what the cell runs, and have it back; or kill it."""
-        if await cell.channel.stop(STOP_S):
+        if not self._closed and await cell.channel.stop(STOP_S):
             self._free(cell)
         else:
-            await self._discard(cell)
+            self._discard(cell)
 
     # cells
 
@@ -329,7 +342,7 @@ class SandboxPool:
             cell = idle.pop()
             if not cell.channel.lost.done():
                 return cell
-            await self._discard(cell)
+            self._discard(cell)
         waiter = _Waiter(flavour)
         self._waiting.setdefault(flavour, deque()).append(waiter)
         self._start_where_needed()
@@ -348,13 +361,13 @@ class SandboxPool:
     def _free(self, cell: Cell) -> None:
         """A cell has no job: give it to whoever waits, unless another flavour has waited longer and has no cell."""
         if cell.channel.lost.done() or self._closed:
-            self._spawn(self._discard(cell))
+            self._discard(cell)
             return
         waiting = self._waiting.get(cell.flavour)
         while waiting and waiting[0].cell.done():
             waiting.popleft()
         if self._starved(cell.flavour, waiting[0].since if waiting else float("inf")):
-            self._spawn(self._discard(cell))
+            self._discard(cell)
         elif waiting:
             waiting.popleft().cell.set_result(cell)
         else:
@@ -383,9 +396,7 @@ class SandboxPool:
     def _make_room(self, flavour: Flavour) -> bool:
         for other, idle in self._idle.items():
             if other != flavour and idle:
-                cell = idle.popleft()
-                self._alive.pop(cell, None)
-                self._spawn(cell.close())
+                self._discard(idle.popleft())
                 return True
         return False
 
@@ -421,10 +432,15 @@ class SandboxPool:
         if idle and cell in idle and not self._closed:
             idle.remove(cell)
             self.counters["lost"] += 1
-            self._spawn(self._discard(cell))
+            self._discard(cell)
 
-    async def _discard(self, cell: Cell) -> None:
-        self._alive.pop(cell, None)
+    def _discard(self, cell: Cell) -> None:
+        """Close a cell, which is none of the pool's from now on; nobody has to wait for it to go."""
+        if cell in self._alive:
+            del self._alive[cell]
+            self._spawn(self._close_cell(cell), self._closing)
+
+    async def _close_cell(self, cell: Cell) -> None:
         try:
             await cell.close()
         finally:
@@ -438,12 +454,14 @@ class SandboxPool:
                 if not waiter.cell.done():
                     waiter.cell.set_exception(SandboxUnavailableError(self.unavailable))
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Any, into: set[asyncio.Task[Any]] | None = None) -> None:
         task = asyncio.create_task(work)
-        self._tasks.add(task)
+        tasks = self._tasks if into is None else into
+        tasks.add(task)
         task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
+        self._closing.discard(task)
         if not task.cancelled() and (error := task.exception()):
             log.error("a task of the sandbox failed", exc_info=error)

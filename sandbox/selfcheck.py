@@ -1,6 +1,6 @@
 """What every backend must prove before it runs anything: hostile probes, each with the only answer that will do.
 
-One suite for all backends. A probe is a program; what it prints is its answer, and the sandbox may also have ended it.
+One suite for all backends. A probe is a program; what it prints is its answer, and the sandbox may have ended it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ PROBES = (
     Probe("makes no user namespace", _refused("libc.unshare(0x10000000)")),
     Probe("mounts nothing", _refused("libc.mount(b'none', b'/tmp', b'tmpfs', 0, None)")),
     Probe("traces no process", _refused("libc.ptrace(16, 1, 0, 0)")),
-    Probe("loads no program into the kernel", _refused("libc.syscall(321 if os.uname().machine == 'x86_64' else 280, 0, 0, 0)")),
+    Probe(
+        "loads no program into the kernel",
+        _refused("libc.syscall(321 if os.uname().machine == 'x86_64' else 280, 0, 0, 0)"),
+    ),
     Probe(
         "reaches no network",
         "import socket\n"
@@ -65,11 +68,15 @@ PROBES = (
         "        continue\n"
         "print(reached or 'contained')",
     ),
-    Probe("opens no raw socket", _refused("max(libc.socket(17, 3, 0), libc.socket(40, 1, 0), libc.socket(16, 3, 0))")),
+    Probe(
+        "opens no raw socket",
+        _refused("max(libc.socket(17, 3, 0), libc.socket(40, 1, 0), libc.socket(16, 3, 0))"),
+    ),
     Probe(
         "sees no process but its own",
         "import os\n"
-        "print('contained' if [name for name in os.listdir('/proc') if name.isdigit()] == ['1'] else os.listdir('/proc'))",
+        "seen = [name for name in os.listdir('/proc') if name.isdigit()]\n"
+        "print('contained' if seen == ['1'] else seen)",
     ),
     Probe(
         "writes only to its working folder",
@@ -87,8 +94,8 @@ PROBES = (
     Probe(
         "sees nothing of the host",
         "import os\n"
-        "seen = [path for path in ('/root/.ssh', '/home', '/var/lib', '/etc/shadow', '/var/run/docker.sock', '/sys/kernel')\n"
-        "        if os.path.exists(path)]\n"
+        "seen = [path for path in ('/root/.ssh', '/home', '/var/lib', '/etc/shadow', '/var/run/docker.sock',\n"
+        "        '/sys/kernel') if os.path.exists(path)]\n"
         "secrets = [name for name in os.environ if name.startswith(('ASSAY', 'AWS', 'HF_', 'PG'))]\n"
         "print(seen + secrets or 'contained')",
     ),

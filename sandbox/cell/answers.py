@@ -1,4 +1,4 @@
-"""What a launched process reports to the zygote while it lives: one frame for each call or test, and one for loading."""
+"""What a launched process reports to the zygote while it lives: a frame for each call or test, one for loading."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ LOADED = 0xFFFFFFFF
 """The index of the frame that tells how loading went."""
 ENDED = "ended"
 STATUSES = ("ok", "exit", "failed", "protocol", "unsplittable", "broken_test", ENDED)
-"""Statuses by their number in a frame. `ended` follows each call's own: its process is gone, with this wait status."""
+"""Statuses by number in a frame. `ended` follows each call's own: its process is gone, with this wait status."""
+OF_CALLS = frozenset({"ok", "exit", "protocol", ENDED})
+"""Those that a program's own process may report; the others judge tests, which it never runs."""
 
 
 def send(descriptor: int, index: int, status: str, content: bytes = b"") -> None:

@@ -64,7 +64,7 @@ def _call(entry: Callable[..., Any], arguments: bytes, index: int, out: int, lim
         try:
             encoded = values.encode(value, limit_bytes=limit)
         except values.ValuesError as error:
-            answers.send(out, index, "protocol", str(error).encode("utf-8", "replace")[:500])
+            answers.send(out, index, "failed", str(error).encode("utf-8", "replace")[:500])
         else:
             answers.send(out, index, "ok", encoded)
     except BaseException as error:

@@ -33,8 +33,9 @@ def confine(
 ) -> None:
     """Shut this process, which is process 1 of its namespace, in for good.
 
-    `cpu_s` and `processes` are what the kernel itself allows: of one process, and of all of the cell; `bounded` tells that a control group bounds the memory,
-    `job` is how the job's folder may be used, and `own_files` makes the working folder a fresh one of this run.
+    `cpu_s` and `processes` are what the kernel itself allows: of one process, and of all of the cell; `bounded` tells
+    that a control group bounds the memory, `job` is how the job's folder may be used, and `own_files` makes the
+    working folder a fresh one of this run.
     """
     linux.unshare(linux.NEWNS)
     linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)

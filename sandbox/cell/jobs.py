@@ -9,7 +9,7 @@ import select
 import signal
 import socket
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NoReturn
 
 from . import answers, calls, linux, python, root, split, wire
@@ -24,6 +24,8 @@ _REPORTS, _CHANNEL, _CALLS = 3, 4, 4
 LOST = 113
 """Exit status of the tests' process where the program's process has gone."""
 _MOST = MAX_OUTPUT_KB * 1024 + 4096
+_MOST_FILES = 256 * 2**20
+"""Bytes of the files that come back from one run."""
 
 
 class FaultError(Exception):
@@ -77,7 +79,7 @@ class Jobs:
         *,
         value: memoryview | bytes = b"",
         message: memoryview | bytes = b"",
-        files: Mapping[str, mmap.mmap] = {},
+        files: Mapping[str, mmap.mmap | bytes] = {},
     ) -> None:
         code = died = -1
         if wait_status is not None:
@@ -96,7 +98,7 @@ class Jobs:
 
     def _processes(self) -> int:
         """How many processes the cell may have: the run's own, those that its language needs, the cell's."""
-        return int(self._plan["limits"]["processes"]) + int(self._plan["threads"]) + 4
+        return int(self._plan["limits"]["processes"]) + int(self._plan["threads"]) + 5
 
     def _environment(self) -> dict[str, str]:
         return python.ENVIRONMENT | self._plan["env"]  # type: ignore[no-any-return]
@@ -115,7 +117,7 @@ class Jobs:
     ) -> Child:
         """Fork a process that confines itself and runs `body`, which must not return.
 
-        `inputs` are what it can read from a descriptor, and `rounds` how often the limit of processor time may be used.
+        `inputs` are what it can read from a descriptor, `rounds` how often the limit of processor time may be used.
         """
         processes, bounded = self._processes(), self._usage.bounded
 
@@ -183,8 +185,10 @@ class Jobs:
     def _stdio_run(self, index: int, part: wire.Part) -> None:
         plan = self._plan
         limits, fetch = plan["limits"], plan["fetch"]
+        folder = -1
         if fetch:  # the working folder must outlive the run
             mount_work(limits["disk_mb"])
+            folder = os.open(root.WORK, os.O_RDONLY | os.O_DIRECTORY)  # wherever the run may move it
         try:
             out, err = self._pipes(limits["output_kb"])
             try:
@@ -199,9 +203,10 @@ class Jobs:
             finally:
                 os.close(out)
                 os.close(err)
-            self._finish(index, child, limits, fetch)
+            self._finish(index, child, limits, fetch, folder)
         finally:
             if fetch:
+                os.close(folder)
                 linux.umount("/tmp")  # noqa: S108
 
     def _program(self, source: bytes) -> None:
@@ -217,7 +222,9 @@ class Jobs:
         with open(self._plan["source"], "wb") as file:
             file.write(source)
 
-    def _finish(self, index: int, child: Child, limits: dict[str, Any], fetch: list[str] | None = None) -> bool:
+    def _finish(
+        self, index: int, child: Child, limits: dict[str, Any], fetch: Sequence[str] = (), folder: int = -1
+    ) -> bool:
         """Watch one process to its end, and send what became of it; returns whether it is `ok`."""
         watch = Watch([child], [self._stdout, self._stderr], None, limits, self._usage, self._in)
         try:
@@ -225,8 +232,11 @@ class Jobs:
             status = watch.statuses[child.pid]
             if not watch.broken:
                 self._check_started()
+            if (limits is not self._plan["limits"] or self._plan["run"]) and os.WIFEXITED(status):
+                died = os.WEXITSTATUS(status) - _SIGNALLED
+                status = died if 0 < died < signal.NSIG else status
             verdict = watch.broken or ("signal" if os.WIFSIGNALED(status) else "exit" if status else "ok")
-            self._send(index, verdict, status, watch, files=_fetch(fetch, limits) if fetch else {})
+            self._send(index, verdict, status, watch, files=_fetch(fetch, folder, limits) if fetch else {})
             return verdict == "ok"
         finally:
             self._close()
@@ -263,7 +273,7 @@ class Jobs:
         def body() -> None:
             self._write_source(part[0])
             if plan["run"] is None:
-                    calls.serve(part, self._first_blob(), plan, first, _REPORTS)
+                calls.serve(part, self._first_blob(), plan, first, _REPORTS)
             extra = {"ASSAY_FIRST": str(first), "ASSAY_ENTRY_POINT": plan["entry_point"]}
             execute(plan["run"], self._environment() | extra)
 
@@ -314,6 +324,8 @@ class Jobs:
                 raise AssertionError("a report was there")
             index, number, size = head
             status = answers.STATUSES[number] if number < len(answers.STATUSES) else "protocol"
+            if len(children) == 1 and status not in answers.OF_CALLS:
+                status = "protocol"
             if answers.HEAD.size + size > self._reports.limit:
                 watch.kill("output")
                 break
@@ -331,7 +343,7 @@ class Jobs:
                 continue
             elif index == first and loaded:
                 if status == answers.ENDED:
-                    self._send_unanswered(first, watch, int.from_bytes(content[:4], "little"))
+                    self._send_unanswered(first, watch, int.from_bytes(content[:2], "little"))
                 elif status == "ok":
                     self._send(first, "ok", None, watch, value=content)
                 else:
@@ -366,7 +378,7 @@ class Jobs:
         return first + 1 if loaded else int(self._plan["count"])
 
     def _send_unanswered(self, index: int, watch: Watch, wait_status: int) -> None:
-        """A call's own process ended without an answer."""
+        """A call's own process ended without an answer; its wait status, of which 16 bits count, may be forged."""
         died = os.WTERMSIG(wait_status) if os.WIFSIGNALED(wait_status) else 0
         status = "signal" if died else "exit"
         if watch.new_memory_kills():
@@ -409,10 +421,30 @@ def _run_tests(asked: dict[str, Any]) -> None:
 
 
 def execute(command: list[str], environment: dict[str, str]) -> NoReturn:
-    """Become another program, found by the environment's PATH."""
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores, and a program would inherit that
-        signal.signal(number, signal.SIG_DFL)
-    os.execvpe(command[0], command, environment)
+    """Run another program, found by the environment's PATH, as process 2, and end as it ends.
+
+    As process 1 it would not die of the signals that it sends to itself (pid_namespaces(7)).
+    """
+    pid = os.fork()
+    if pid == 0:
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores, and a program would inherit that
+            signal.signal(number, signal.SIG_DFL)
+        try:
+            os.execvpe(command[0], command, environment)
+        except OSError as error:
+            os.write(2, f"{command[0]}: {error.strerror}\n".encode())
+        os._exit(127)
+    linux.prctl(linux.PR_SET_DUMPABLE, 0)  # nothing to be seen here
+    os.closerange(0, 4096)
+    status = 0
+    ended = -1
+    while ended != pid:
+        ended, status = os.wait()
+    os._exit(_SIGNALLED + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))
+
+
+_SIGNALLED = 128
+"""Added to the signal that ended an executed program, as shells do."""
 
 
 def file_of(content: bytes) -> int:
@@ -425,29 +457,28 @@ def file_of(content: bytes) -> int:
     return memory
 
 
-def _fetch(names: list[str], limits: dict[str, Any]) -> dict[str, mmap.mmap]:
-    """Regular files of the working folder by relative path; whatever is a link, or no file, is left out.
+def _fetch(names: Sequence[str], work: int, limits: dict[str, Any]) -> dict[str, mmap.mmap | bytes]:
+    """Regular files by relative path below an open folder; whatever is a link, or no file, is left out.
 
     They are mapped, not read, so that nothing of them stays behind.
     """
-    found: dict[str, mmap.mmap] = {}
-    left = int(limits["disk_mb"]) * 2**20
+    found: dict[str, mmap.mmap | bytes] = {}
+    left = min(int(limits["disk_mb"]) * 2**20, _MOST_FILES)
     for name in names:
-        folder = os.open(root.WORK, os.O_RDONLY | os.O_DIRECTORY)
+        opened = [work]
         try:
             *above, last = name.split("/")
             for step in above:
-                inner = os.open(step, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
-                os.close(folder)
-                folder = inner
-            file = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
-        except OSError:
+                opened.append(os.open(step, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=opened[-1]))
+            file = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=opened[-1])
+            opened.append(file)
+            status = os.fstat(file)
+            if stat.S_ISREG(status.st_mode) and status.st_size <= left:
+                found[name] = mmap.mmap(file, status.st_size, prot=mmap.PROT_READ) if status.st_size else b""
+                left -= status.st_size
+        except (OSError, ValueError):  # ValueError: a name with a NUL
             continue
         finally:
-            os.close(folder)
-        status = os.fstat(file)
-        if stat.S_ISREG(status.st_mode) and status.st_size <= left:
-            found[name] = mmap.mmap(file, status.st_size, prot=mmap.PROT_READ) if status.st_size else mmap.mmap(-1, 1)
-            left -= status.st_size
-        os.close(file)
+            for descriptor in opened[1:]:
+                os.close(descriptor)
     return found

@@ -22,7 +22,7 @@ class Child(NamedTuple):
 
 
 class Launcher:
-    """Forks runs. Whether a run got as far as the completion's program is told by a page that it shares until then."""
+    """Forks runs. A page that is shared until then tells whether a run got as far as the completion's program."""
 
     def __init__(self) -> None:
         self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import signal
 
 NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC = 1, 2, 4, 8, 32, 4096, 16384
@@ -103,6 +104,33 @@ def restrict_self(ruleset: int) -> None:
 def set_seccomp(program: ctypes.Structure) -> None:
     """Install a filter (`sock_fprog`) for good."""
     _prctl(PR_SET_SECCOMP, ctypes.c_ulong(2), ctypes.byref(program), 0, 0)
+
+
+def die_of_signals() -> None:
+    """Let the signals that end a process end this one and its forks also where it is process 1 of a namespace.
+
+    The kernel ignores a signal without a handler that comes from process 1's own namespace (pid_namespaces(7)), so
+    a program that ends itself would run on. The handler is `_exit`, which the C library calls with the signal's
+    number. An executed program has no handlers: see `jobs.execute`.
+    """
+    for number in _DEADLY:
+        _signal(int(number), _EXIT)
+
+
+def die_as_usual() -> None:
+    """Take that back, in a process that is not process 1."""
+    for number in _DEADLY:
+        _signal(int(number), None)
+
+
+_signal = _LIBC.signal
+_signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
+_signal.restype = ctypes.c_void_p
+_EXIT = ctypes.cast(_LIBC._exit, ctypes.c_void_p)
+_DEADLY = (
+    signal.SIGHUP, signal.SIGQUIT, signal.SIGABRT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGTERM,
+    signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO, signal.SIGXCPU,
+)  # fmt: skip
 
 
 def few_arenas() -> None:

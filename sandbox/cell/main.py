@@ -1,8 +1,8 @@
 """A cell's first step: `python -I -S -X utf8 -c "..." CONFIG` (see `sandbox.start`), before anything is shut in.
 
-CONFIG is JSON: `in` and `out`, the descriptors to the service; `uid`, who to become, plus this process's id, where this is root; `groups`, the
-folders of the cell's control group; `join`, files to write this process's id to; `prefixes` and `packages` (see
-`root.build`); `import`, the packages to have ready.
+CONFIG is JSON: `in` and `out`, the descriptors to the service; `uid`, who to become, plus this process's id, where
+this is root; `groups`, the folders of the cell's control group; `join`, files to write this process's id to;
+`prefixes` and `packages` (see `root.build`); `import`, the packages to have ready.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import signal
 import sys
 
 from . import confine, enter, linux, wire, zygote
@@ -25,9 +24,6 @@ def main() -> None:
     for path in config["join"]:
         with open(path, "w") as file:
             file.write(str(os.getpid()))
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     channel = confine.reserve_descriptors({"in": config["in"], "out": config["out"]})
     service_in, service_out = channel["in"], channel["out"]
 

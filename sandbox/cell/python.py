@@ -10,7 +10,7 @@ import traceback
 import types
 from typing import Any
 
-from . import root
+from . import linux, root
 
 MAIN = f"{root.WORK}/main.py"
 
@@ -38,6 +38,7 @@ def prepare() -> None:
 def load(source: bytes, name: str) -> dict[str, Any]:
     """Run the program as a module of this name, and return what it defined. Raises whatever it raises."""
     gc.enable()
+    os.register_at_fork(after_in_child=linux.die_as_usual)
     module = types.ModuleType(name)
     module.__file__ = MAIN
     sys.modules[name] = module
@@ -69,7 +70,9 @@ def finish(status: int) -> None:
     except BaseException:
         _show_traceback()
     try:
-        sys.stdout.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None and not stream.closed:
+                stream.flush()
     except BaseException:
         status = status or 120  # as the interpreter does
     os._exit(status)

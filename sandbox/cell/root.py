@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterable, Mapping
@@ -61,7 +62,9 @@ def build(mount_point: str, prefixes: Iterable[str], packages: Mapping[str, str]
     # proc can only be mounted for a run where a proc is to be seen already (mount_too_revealing, fs/namespace.c)
     linux.mount("proc", inside("/proc"), "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     linux.pivot_root(mount_point)
-    linux.mount("none", "/", None, linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV)
+    linux.mount(
+        "none", "/", None, linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV
+    )
 
 
 def _show(source: str, target: str) -> None:
@@ -78,10 +81,8 @@ def _show(source: str, target: str) -> None:
 
 def _configure(etc: str, uid: int) -> None:
     names = [os.path.basename(path) for path in _CONFIGURATION]
-    try:
+    with contextlib.suppress(PermissionError):  # a host that hides its /etc has no Java configuration to show either
         names += [name for name in os.listdir("/etc") if name.startswith(_CONFIGURATION_PREFIXES)]
-    except PermissionError:
-        pass  # noqa: S110 - a host that hides its /etc has no Java configuration to show either
     for name in names:
         source, target = f"/etc/{name}", f"{etc}/{name}"
         if os.path.isdir(source):

@@ -97,7 +97,7 @@ def make_filter(machine: str = linux.MACHINE) -> _Program:
     )
     code += _in(refused)
     code.append((_RETURN, 0, 0, _ALLOW))
-    instructions = (_Instruction * len(code))(*code)
+    instructions = (_Instruction * len(code))(*(_Instruction(*each) for each in code))
     return _Program(len(code), instructions)
 
 

@@ -10,14 +10,15 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Usage:
-    """Reads of one cell's use. Make it before the cell leaves the host's file system; `/proc` is the cell's own."""
+    """Reads a cell's use. Made before the cell leaves the host's file system; `/proc` is the cell's own."""
 
     def __init__(self, groups: Sequence[str]) -> None:
-        """`groups` are folders of the cell's control group: one in version 2, one for each controller in version 1."""
+        """`groups` are folders of the cell's control group: one in version 2, one per controller in version 1."""
         self._memory = _open(groups, "memory.current", "memory.usage_in_bytes")
         self._cpu_ns = _open(groups, "cpuacct.usage")
         self._cpu_stat = _open(groups, "cpu.stat") if self._cpu_ns < 0 else -1
         self._kills = _open(groups, "memory.events", "memory.oom_control")
+        self._memory_stat = _open(groups, "memory.stat")
         if self._cpu_stat >= 0 and b"usage_usec" not in os.pread(self._cpu_stat, 4096, 0):
             self._cpu_stat = -1  # version 1's, which counts throttling only
 
@@ -46,6 +47,10 @@ class Usage:
         resident = sum(int(fields[21]) for fields in _processes()) * _PAGE
         return resident if resident <= enough else min(resident, _proportional())
 
+    def files(self) -> int:
+        """Bytes of the control group's memory that are files in memory, or memory that processes share as such."""
+        return _field(os.pread(self._memory_stat, 8192, 0), b"shmem") if self._memory_stat >= 0 else 0
+
     def memory_kills(self) -> int:
         """How often the kernel has killed a process of the cell for want of memory."""
         return _field(os.pread(self._kills, 4096, 0), b"oom_kill") if self._kills >= 0 else 0
@@ -64,13 +69,19 @@ def _proportional() -> int:
     return total
 
 
-def waited_s(pid: int) -> float:
-    """Seconds that a process has spent ready to run, waiting for a processor (proc, schedstat)."""
-    try:
-        with open(f"/proc/{pid}/schedstat", "rb", 0) as file:
-            return int(file.read(128).split()[1]) / 1e9
-    except (OSError, IndexError):  # it has just ended, or the kernel does not tell
-        return 0.0
+def waited_s() -> float:
+    """Seconds that the cell's processes but process 1 have spent ready to run, waiting for a processor: of each that
+    lives (proc, schedstat), the most.
+    """
+    most = 0
+    for name in os.listdir("/proc"):
+        if name.isdigit() and name != "1":
+            try:
+                with open(f"/proc/{name}/schedstat", "rb", 0) as file:
+                    most = max(most, int(file.read(128).split()[1]))
+            except (OSError, IndexError):  # it has just ended, or the kernel does not tell
+                continue
+    return most / 1e9
 
 
 def _open(groups: Sequence[str], *names: str) -> int:
@@ -84,7 +95,7 @@ def _open(groups: Sequence[str], *names: str) -> int:
 
 
 def _field(text: bytes, name: bytes) -> int:
-    start = text.find(name + b" ")
+    start = (b"\n" + text).find(b"\n" + name + b" ")
     return int(text[start + len(name) :].split(None, 1)[0]) if start >= 0 else 0
 
 

@@ -31,11 +31,14 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-MAX_DEPTH = 200
-"""Containers within containers."""
+MAX_DEPTH = 100
+"""Containers within containers; each takes up to five frames of the interpreter, of a thousand."""
 MAX_INT_BITS = 2**20
 MAX_ALIKE = 64
 """Members of a set, or keys of a dict, that share their hash with another: more are an attack on the table."""
+
+ARRAY_KINDS = "biufcU"
+"""Kinds of numpy's types whose arrays are plain data."""
 
 _WORD = 2**63
 _encoder = json.JSONEncoder(ensure_ascii=True, allow_nan=False, check_circular=False, separators=(",", ":"))
@@ -757,7 +760,7 @@ def _unpack_namedtuple(unpacker: Unpacker, body: Any) -> Any:
 def _unpack_array(unpacker: Unpacker, body: Any) -> Any:
     dtype, shape, trees = body
     items = unpacker.items(trees)
-    if type(dtype) is not str or len(dtype) > 8 or dtype.lstrip("<>|=")[:1] not in tuple("biufcU"):
+    if type(dtype) is not str or len(dtype) > 8 or dtype.lstrip("<>|=")[:1] not in tuple(ARRAY_KINDS):
         raise ValuesError("not a plain array")
     if type(shape) is not list or not all(type(size) is int and size >= 0 for size in shape):
         raise ValuesError("not a shape")

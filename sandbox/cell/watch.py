@@ -103,7 +103,6 @@ class Watch:
         """Wait statuses by pid, of those that have ended."""
         self.maxrss = 0
         self._children = {child.pidfd: child.pid for child in children}
-        self._pids = [child.pid for child in children]
         self._open = {stream.descriptor: stream for stream in (*streams, *([reports] if reports else []))}
         self._reports = reports
         self._limits = limits
@@ -121,8 +120,8 @@ class Watch:
         """The limits of time count from here: for a new call or test of the same launch."""
         self._since = self._looked = time.monotonic()
         self._cpu_before: float | None = None
+        self._waited_before = 0.0
         self._cpu_of_ended = self._ended_cpu
-        self._waited = self._waited_s() if self._reports is not None else 0.0
 
     @property
     def wall_ms(self) -> float:
@@ -220,25 +219,23 @@ class Watch:
         elif self.cpu_ms > self._limits["cpu_s"] * 1000:
             self.broken = "cpu"
 
-    def _waited_s(self) -> float:
-        return sum(waited_s(pid) for pid in self._pids)
-
     def _most_memory(self) -> int:
         return int(self._limits["memory_mb"]) * _MIB + OWN_MEMORY
 
     def _broken_limit(self) -> str:
         limits, usage = self._limits, self._usage
-        files = int(limits["disk_mb"]) * _MIB if usage.bounded else 0
-        most = self._memory_before + self._most_memory() + files
-        if usage.memory(most) > most:
+        most = self._memory_before + self._most_memory()
+        memory = usage.memory(most)
+        if memory > most and memory - min(usage.files(), int(limits["disk_mb"]) * _MIB) > most:
             return "memory"
         cpu = usage.cpu_s()
         if self._cpu_before is None:  # the first look; what it used before is less than the wall clock shows
             self._cpu_before = cpu - min((time.monotonic() - self._since), CHECK_MS / 1000)
+            self._waited_before = waited_s()
         if cpu - self._cpu_before > limits["cpu_s"]:
             return "cpu"
         wall = time.monotonic() - self._since
-        if wall > limits["wall_s"] and wall - (self._waited_s() - self._waited) > limits["wall_s"]:
+        if wall > limits["wall_s"] and wall - (waited_s() - self._waited_before) > limits["wall_s"]:
             return "wall"
         return ""
 

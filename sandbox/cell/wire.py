@@ -1,8 +1,8 @@
 """The frames between the service and a cell.
 
-To the cell: a job (its plan as JSON, the program's part, the tests' part), or a stop. From it: `hello`, one result for
-each run, `done`, or `fault`. The zygote reads a plan but neither part: they lie in memory of their own, which goes away
-with the job, so that nothing of one job is left in what the next one is forked from.
+To the cell: a job (its plan as JSON, the program's part, the tests' part), or a stop. From it: `hello`, one result
+for each run, `done`, or `fault`. The zygote reads a plan but neither part: they lie in memory of their own, which
+goes away with the job, so that nothing of one job is left in what the next one is forked from.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+
 JOB, STOP = 1, 2
 HEADER = struct.Struct("<BIIII")
 """To the cell: type, job, and the bytes of the plan, of the program's part and of the tests' part."""
@@ -58,10 +59,13 @@ def write(descriptor: int, kind: int, job: int, head: bytes = b"", *parts: memor
             views.append(part)
     views.insert(0, ANSWER.pack(kind, job, len(head), size) + head)
     try:
-        left = ANSWER.size + len(head) + size - os.writev(descriptor, views[:_MOST_PARTS])
-        while left:  # it did not take all at once
-            flat = memoryview(b"".join(views))[-left:]
-            left -= os.write(descriptor, flat)
+        while True:
+            written = os.writev(descriptor, views[:_MOST_PARTS])
+            while views and written >= len(views[0]):
+                written -= len(views.pop(0))
+            if not views:
+                return
+            views[0] = memoryview(views[0])[written:]  # it did not take all at once
     except (BrokenPipeError, ConnectionError):
         raise Ended from None
 

@@ -12,15 +12,15 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from . import confine, python, wire
+from . import confine, linux, python, wire
 from .jobs import FaultError, Jobs
 from .usage import Usage
 from .watch import Stopped
 
 _WARM = (
-    "abc", "array", "ast", "base64", "bisect", "collections", "contextlib", "copy", "dataclasses", "datetime", "decimal",
-    "enum", "fractions", "functools", "heapq", "inspect", "io", "itertools", "json", "math", "numbers", "operator", "re",
-    "string", "struct", "textwrap", "time", "traceback", "types", "typing",
+    "abc", "array", "ast", "base64", "bisect", "collections", "contextlib", "copy", "dataclasses", "datetime",
+    "decimal", "enum", "fractions", "functools", "heapq", "inspect", "io", "itertools", "json", "math", "numbers",
+    "operator", "re", "string", "struct", "textwrap", "time", "traceback", "types", "typing",
 )  # fmt: skip
 """What completions import most; imported once, here.
 
@@ -32,6 +32,7 @@ def serve(service_in: int, service_out: int, usage: Usage, packages: Sequence[st
     """Say hello, then run jobs until the service's end closes."""
     for name in [*_WARM, *packages]:
         importlib.import_module(name)
+    linux.die_of_signals()
     confine.prepare()
     confine.make_ruleset()
     python.prepare()

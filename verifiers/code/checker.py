@@ -22,7 +22,17 @@ AT_ONCE = 8
 """Cases of one item that are checked at a time."""
 LIMITS = Limits(cpu_s=10.0, wall_s=40.0)
 
-_TRACEBACK = b"Traceback (most recent call last):"
+_PYTHON = b"""
+import sys, traceback
+with open("checker.py", "rb") as file:
+    checker = file.read()
+try:
+    exec(compile(checker, "checker.py", "exec"), {"__name__": "__main__"})
+except Exception:
+    traceback.print_exc()
+    sys.exit(3)
+"""
+"""Runs a checker in Python, whose uncaught exceptions would else end in the exit status that rejects."""
 
 Case = tuple[bytes, bytes, bytes]
 """What the candidate read, what it wrote, and what the reference has for it."""
@@ -68,7 +78,7 @@ class CheckerProgram:
         if run.status is Status.OK:
             return PASSED
         said = clip(last_line(run.stderr) or text_of(run.stdout[:200]).strip())
-        if self._rejects(run):
+        if run.status is Status.EXIT and run.exit_code == 1:
             return Mark(Outcome.INCORRECT, "wrong", said)
         # it broke: by this output, or by any? The reference's own output tells.
         control = await self._run(stdin, expected, expected, settings, sandbox, ctx)
@@ -76,18 +86,15 @@ class CheckerProgram:
             return Mark(Outcome.INCORRECT, "wrong", clip(f"the checker cannot read the output: {said}"))
         return f"neither accepted (exit status 0) nor rejected (1): {why(run) or run.status}"
 
-    def _rejects(self, run: Run) -> bool:
-        """Whether the checker rejects. A Python that dies of an exception exits with 1 too, and says so."""
-        raised = self.language == "python" and _TRACEBACK in run.stderr
-        return run.status is Status.EXIT and run.exit_code == 1 and not raised
-
     async def _run(
         self, stdin: bytes, output: bytes, expected: bytes, settings: Settings, sandbox: Sandbox, ctx: Context
     ) -> Run:
         files = {"input": stdin, "output": output, "expected": expected}
-        packages = settings.packages if self.language == "python" else frozenset[str]()
-        job = Job(Program(self.source, self.language, files, packages), Stdio([b""]), LIMITS)
-        ran = await sandbox.run(job, deadline=ctx.deadline)
+        if self.language == "python":
+            program = Program(_PYTHON, "python", {**files, "checker.py": self.source}, settings.packages)
+        else:
+            program = Program(self.source, self.language, files)
+        ran = await sandbox.run(Job(program, Stdio([b""]), LIMITS), deadline=ctx.deadline)
         if ran.prepared is not None and ran.prepared.status is not Status.OK:
             raise BadItemError(f"reference/checker: cannot be compiled: {why_not_compiled(ran.prepared)}")
         return ran.runs[0]

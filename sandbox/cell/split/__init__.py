@@ -27,7 +27,29 @@ too long.
                             `test` None.)
         The oracle's process is spent afterwards: the tests may have changed anything in it.
 
-What a test may do with the program's objects, and what is refused, is written in `stands`.
+What becomes of a test:
+
+    ok            it ended by itself, made at least one check (an assert that ran, a call of something named assert...
+                  or raises, an `if` that would raise), and had something of the program.
+    exit          the program raised an exception that the test did not catch, or lacks a name that the test uses.
+    failed        an assertion does not hold, here or in a callback; the test raised an exception after it had
+                  something of the program; it asked the program and came to no check of those that its source has.
+    protocol      the answer is no answer; every test after it has the same.
+    unsplittable  see `stands`.
+    broken_test   it does not compile, or raised an exception before it had anything of the program, or checks
+                  nothing, or never uses the program.
+
+`protocol`, `unsplittable`, a missing name and a failed assertion in a callback are final: no `except` of the test or
+of the program undoes them. Exceptions of the program arrive as what they are if they are builtin, else as an instance
+of the mirror of their class; StopIteration and GeneratorExit from a call become RuntimeError, since they would end
+loops of the test, asserts and all.
+
+What a test may do with the program's objects, and what is refused, is written in `stands`. Known limits: what the
+test does to time, randomness, files or modules does not reach the program (replaced standard input is noticed, and
+unsplittable); containers that cross are copies, kept in step during a call (arguments, both ways) or until the next
+question (containers read from an object's attributes, one way); instances of the test's own classes cross as
+instances of the program's class of that name, or without methods; structures nested deeper than `values.MAX_DEPTH` do
+not cross.
 """
 
 from __future__ import annotations

@@ -106,7 +106,12 @@ class CandidateObjects(Objects):
         if kind is types.ModuleType and value.__name__ == value.__name__.partition(".")[0]:
             return {"m": value.__name__}
         based = values.is_plain_type(kind)
-        if based and id(value) not in self.constructed and not _is_enum(kind):
+        if (
+            based
+            and id(value) not in self.constructed
+            and not _is_enum(kind)
+            and not _is_array_of_objects(kind, value)
+        ):
             return None
         return {"o": [self._number(value), self._class(kind), based]}
 
@@ -210,6 +215,11 @@ def _pulled(pull: Callable[[int], Any], number: int) -> Iterator[Any]:
 def _is_enum(kind: type) -> bool:
     enum = sys.modules.get("enum")
     return enum is not None and issubclass(kind, enum.Enum)
+
+
+def _is_array_of_objects(kind: type, value: Any) -> bool:
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and issubclass(kind, numpy.ndarray) and value.dtype.kind not in values.ARRAY_KINDS
 
 
 def _specials(kind: type) -> tuple[list[str], list[str]]:

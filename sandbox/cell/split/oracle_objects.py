@@ -62,7 +62,7 @@ class OracleObjects(Objects):
             return packer.nested(self.pack_error, value)  # type: ignore[no-any-return]
         if isinstance(value, type):
             return self._wrap_class(value)
-        name = getattr(value, "__name__", None)
+        name: Any = getattr(value, "__name__", None)
         if kind is types.BuiltinFunctionType and _BUILTINS.get(name) is value:
             return {"bf": name}
         if kind in _FUNCTIONS or not values.is_plain_type(kind):

@@ -12,7 +12,7 @@ HONEST: list[Honest] = []
 
 def _honest(name: str, code: str, reference: dict[str, Any], language: str = PYTHON, **limits: float) -> None:
     """Limits are wide: an honest item must not fail because its neighbours keep the machine busy."""
-    wide = {"cpu_s": 5.0, "wall_s": 20.0, "memory_mb": 256.0, "processes": 64.0, "output_kb": 1024.0, "disk_mb": 16.0}
+    wide = {"cpu_s": 5.0, "wall_s": 20.0, "memory_mb": 256, "processes": 64, "output_kb": 1024, "disk_mb": 16}
     HONEST.append(Honest(name, item(code, reference, language), config(language, wide | limits)))
 
 
@@ -157,7 +157,7 @@ _honest(
     with tempfile.NamedTemporaryFile("w+", dir="/tmp") as file:
         file.write(pathlib.Path("data/numbers.txt").read_text())
         file.seek(0)
-        print(sum(map(int, file)), sorted(os.listdir(".")), os.path.getsize("data/numbers.txt"))
+        print(sum(map(int, file)), sorted(set(os.listdir(".")) - {"main.py"}), os.path.getsize("data/numbers.txt"))
 """,
     stdio(("", "499500 ['data'] 3889\n")),
 )

@@ -164,7 +164,12 @@ def config(language: str = PYTHON, limits: Mapping[str, float] | None = None, **
     }  # fmt: skip
     if language == JAVASCRIPT:  # Node starts a dozen threads and takes 50 MB before the first line runs
         tight |= {"memory_mb": 256, "processes": 48}
-    return {"language": language, "limits": tight | dict(limits or {}), **more}
+    return {"language": language, "limits": _whole(tight | dict(limits or {})), **more}
+
+
+def _whole(limits: Mapping[str, float]) -> dict[str, float]:
+    """Only seconds may be fractions."""
+    return {name: value if name in ("cpu_s", "wall_s") else int(value) for name, value in limits.items()}
 
 
 def stdio(*cases: tuple[str, str], **options: Any) -> dict[str, Any]:

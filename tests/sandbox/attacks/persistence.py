@@ -821,13 +821,9 @@ _between(
         return "FOUND" if number == 0 or seen else "nothing"
 """,
     {
-        "type": "asserts",
+        "type": "function",
         "entry_point": "answer",
-        "asserts": [
-            "assert answer(0) == 'FOUND'",
-            "assert answer(1) == 'FOUND'",
-            "assert answer(2) == 'FOUND'",
-        ],
+        "cases": [{"args": [number], "expected": "FOUND"} for number in range(3)],
     },
 )
 

@@ -33,9 +33,10 @@ class Result:
 
 
 class Driver:
-    """One zygote."""
+    """One zygote, of this Python or of that which `SPLIT_PYTHON` names."""
 
-    def __init__(self, python: str = sys.executable) -> None:
+    def __init__(self) -> None:
+        python = os.environ.get("SPLIT_PYTHON", sys.executable)
         programs, self._programs = os.pipe()
         tests, self._tests = os.pipe()
         self._results, results = os.pipe()

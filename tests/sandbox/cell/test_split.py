@@ -1,5 +1,7 @@
 """What tests may do with a program in another process, and what becomes of them."""
 
+# ruff: noqa: E501 - programs in strings
+
 from __future__ import annotations
 
 from collections.abc import Iterator

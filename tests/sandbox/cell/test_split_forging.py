@@ -1,5 +1,7 @@
 """Programs that try to pass tests without knowing the answer. None may pass a single one of them."""
 
+# ruff: noqa: E501 - programs in strings
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -97,6 +99,10 @@ OPERATORS = """
 """
 OPERATORS_SELF = OPERATORS.replace("= zero", "= me")
 
+SEARCH = """
+def hit(o): return type(o) is int and 31336 < o < 31338 or type(o) is str and o[:8] == 'EXPECTED' and len(o) == 17
+"""
+
 EVIL = {
     "__eq__": EVIL_CLASS % ("object", "") + "def f(x): return Evil()",
     "__ne__ says no": "class E:\n    __ne__ = lambda s, o: False\n    __eq__ = lambda s, o: True\ndef f(x): return E()",
@@ -177,7 +183,7 @@ EVIL = {
     "a class": "def f(x): return int",
     "huge int": "def f(x): return 1 << (8 * 10 ** 6)",
     "deep": "def f(x):\n    y = []\n    for _ in range(10 ** 5): y = [y]\n    return y",
-    "cyclic": "def f(x):\n    y = [31337]\n    y.append(y)\n    return y",
+    "cyclic": "def f(x):\n    y = [7]\n    y.append(y)\n    return y",
     "huge string": "def f(x): return 'x' * 10 ** 8",
     "many": "def f(x): return [[] for _ in range(10 ** 6)]",
     "hash collisions": "def f(x): return {n * (2 ** 61 - 1) for n in range(10 ** 4)}",
@@ -186,10 +192,23 @@ EVIL = {
     "coroutine": "async def f(x): return 31336",
     "thread changes the result": "import threading, time\ndef f(x):\n    y = [0, 0]\n    def later():\n"
     "        for n in range(10): y[:] = [n, n]; time.sleep(0.001)\n    threading.Thread(target=later, daemon=True).start()\n    return y",
-    "gc": "import gc, sys\ndef f(x):\n    for o in gc.get_objects():\n        try:\n            for i in (o.values() if type(o) is dict else o):\n"
-    "                if i == 31337 or (type(i) is str and i.startswith('EXPECTED' + '-')): return i\n        except Exception: pass",
-    "frames": "import sys\ndef f(x):\n    frame = sys._getframe()\n    while frame:\n        for o in [*frame.f_locals.values(), *frame.f_globals.values()]:\n"
-    "            if o == 31337 or 'EXPECTED' + '-' in str(o): return o\n        frame = frame.f_back",
+    "gc": SEARCH + """
+import gc
+def f(x):
+    for o in gc.get_objects():
+        if type(o) in (list, tuple, set, dict):
+            for i in [*o, *(o.values() if type(o) is dict else ())]:
+                if hit(i): return i
+""",
+    "frames": SEARCH + """
+import sys
+def f(x):
+    frame = sys._getframe()
+    while frame:
+        for o in [*frame.f_locals.values(), *frame.f_globals.values(), *frame.f_code.co_consts]:
+            if hit(o): return o
+        frame = frame.f_back
+""",
     "frames rewritten": "import sys\ndef f(x):\n    frame = sys._getframe()\n    while frame:\n        for name, o in list(frame.f_locals.items()):\n"
     "            try: o.depth, o._number = 100, o._number + 1\n            except Exception: pass\n        frame = frame.f_back\n    return 0",
     "memory": "import re\ndef f(x):\n    data = open('/proc/self/mem', 'rb', 0)\n    for line in open('/proc/self/maps'):\n"
@@ -252,10 +271,16 @@ for _name, _tree in LIES.items():
 EVIL["codec lies"] = EVIL["codec lies"] % "31336"
 
 
+SLOW = {"many", "recursion", "endless", "huge string", "deep", "memory", "kill", "kill the group", "os._exit"}
+"""These take their time, or need a relaunch, for each test, and get a few of them."""
+
+
 @pytest.mark.parametrize("name", EVIL)
 def test_no_test_passes(driver: Driver, name: str) -> None:
     tests = [*NUMBER, *SEQUENCE, *TEXT]
-    result = driver.run(EVIL[name], tests, setup=SETUP, prelude=PRELUDE, names=["f"], wall_s=20, cpu_s=1)
+    if name in SLOW:
+        tests = [NUMBER[4], SEQUENCE[2], TEXT[1]]
+    result = driver.run(EVIL[name], tests, setup=SETUP, prelude=PRELUDE, names=["f"], wall_s=3, cpu_s=1)
     passed = [test for test, status in zip(tests, result.statuses, strict=True) if status == "ok"]
     assert not passed
     assert "broken_test" not in result.statuses
@@ -317,14 +342,22 @@ TESTS = {
 @pytest.mark.parametrize("name", TESTS)
 def test_tests_with_a_trap_do_not_pass(driver: Driver, name: str) -> None:
     program, test = TESTS[name]
-    result = driver.run(program, [test], setup="import math", names=["f"], wall_s=6, cpu_s=2)
+    result = driver.run(program, [test], setup="import math", names=["f"], wall_s=3, cpu_s=1)
     assert result.statuses != ["ok"]
     assert result.statuses != ["broken_test"]
 
 
-def test_candidate_holds_no_tests(driver: Driver) -> None:
+@pytest.mark.parametrize("name", ["gc", "frames"])
+def test_searches_find_what_there_is(driver: Driver, name: str) -> None:
+    program = EVIL[name] + f"\nX = {SECRET!r}\n"
+    assert driver.run(program, [TEXT[0]], names=["f"]).statuses == ["ok"], "the search works"
+
+
+def test_candidate_holds_no_tests() -> None:
+    driver = Driver()  # one that has seen no program that holds the secret
     program = EVIL["memory"]
     honest = f"assert f(3) is None, {SECRET!r}"
     assert driver.run(program, [honest], setup=SETUP, names=["f"]).statuses == ["ok"]
     found = program.replace("EXPEC", "EXPECT").replace("b'TED-", "b'ED-") + "\nX = 'EXPECTED' + '-' + 'abcdefab'"
     assert driver.run(found, ["assert f(3) == 'EXPECTED-abcdefab'"]).statuses == ["ok"], "the scan works"
+    driver.close()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from app.api.compat.open_instruct import MAX_TESTS
 from sandbox.base import Job, Ran, Run, SandboxDeadlineError, SandboxFaultError, Split, Status, Stdio
 from tests.app.api.asgi import scoring
 from tests.app.api.support import ok, problem
@@ -57,6 +58,13 @@ async def test_each_assert_is_a_test() -> None:
     assert (job.program.source, job.program.packages) == (BODY["program"].encode(), frozenset())  # type: ignore[attr-defined]
     assert (job.limits.wall_s, job.limits.cpu_s, job.limits.memory_mb) == (1, 1, 1024)
     assert 26 < pool.deadlines[0] - time.monotonic() < 30  # its client waits 30 s
+
+
+async def test_of_the_most_tests_each_is_told() -> None:
+    statuses = [Status.FAILED if place % 7 == 0 else Status.OK for place in range(MAX_TESTS)]
+    application, _ = scoring(passing(*statuses))
+    answer = ok(await application.post(ASSERTS, {**BODY, "tests": ["assert f()"] * MAX_TESTS}))
+    assert answer["results"] == [int(status is Status.OK) for status in statuses]
 
 
 async def test_each_case_is_a_test() -> None:
