@@ -27,7 +27,7 @@ class Flavour(StrEnum):
 @commands.command("build")
 def build(
     full: Annotated[
-        bool, typer.Option("--full/--python", help="All languages, or Python alone, which is a tenth of the size.")
+        bool, typer.Option("--full/--python", help="All languages, or Python alone, which is much smaller.")
     ] = True,
     base: Annotated[str | None, typer.Option(help="Image to build on, instead of a plain Debian.")] = None,
 ) -> None:

@@ -466,8 +466,10 @@ def _fetch(names: Sequence[str], work: int, limits: dict[str, Any]) -> dict[str,
     left = min(int(limits["disk_mb"]) * 2**20, _MOST_FILES)
     for name in names:
         opened = [work]
+        *above, last = name.split("/")
+        if not {"", ".", ".."}.isdisjoint((*above, last)):
+            continue
         try:
-            *above, last = name.split("/")
             for step in above:
                 opened.append(os.open(step, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=opened[-1]))
             file = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=opened[-1])

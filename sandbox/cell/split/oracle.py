@@ -29,6 +29,9 @@ _LIVE = ("get", "name", "special")
 _CONTAINERS = (list, dict, set, bytearray)
 
 MAX_MESSAGE = 500
+_COMPILING = ("compile", "marshal.loads")
+_RUNNING = ("pickle.find_class", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "subprocess.Popen")
+"""Events that would run, as code or as a program, what they are given."""
 
 Report = Callable[[str, str], None]
 
@@ -49,6 +52,7 @@ def _prepare(session: Session) -> None:
     # above this, a frame nested as deeply could overflow the C stack of older interpreters
     sys.setrecursionlimit = lambda limit: set_limit(min(limit, _MAX_RECURSION_LIMIT))
     sys.argv = [MODULE]
+    sys.addaudithook(session.audit)
     sys.modules["__main__"] = _Module("__main__", session.look_up, session.defined)  # where unittest.main looks
     for name in ("solution", "main"):
         sys.modules[name] = _Module(name, session.resolve, tuple)
@@ -150,6 +154,8 @@ class Session:
         """Whether the channel can no longer be understood."""
         self._raised: list[BaseException] = []
         """Exceptions of the program, in this test."""
+        self._used = False
+        """Whether anything has come from the program."""
         self._silent = False
         """Whether the candidate must not be asked, even by a repr."""
         self._checks = 0
@@ -198,6 +204,7 @@ class Session:
         if self._silent:
             raise RuntimeError("the test is over")
         self._asked += operation != "name"
+        self._used = True
         if self._live:
             self._push()
         capture = sys.stdout is not self._standard[1]
@@ -257,7 +264,23 @@ class Session:
         except BaseException as error:
             if isinstance(error, AssertionError) and not self._is_raised(error):
                 self._stick("failed", self._failure(error))  # the program could swallow it
+                error = RuntimeError("the test is over")  # and read in the message what is expected
             return False, error, ""
+
+    def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Let nothing that the program returned become code here, whatever the test does with it."""
+        if not self._used:
+            return
+        if event in _RUNNING:
+            self.refuse(f"the test does {event} after it used the program")
+        if event in _COMPILING and sys._getframe(1).f_globals is self._globals and not self._wrote(arguments[0]):
+            self.refuse("the test runs as code what it does not contain")
+
+    def _wrote(self, source: Any) -> bool:
+        """Whether some source is a string in the tests. It is not enough that they contain it: `wanted` may be a name."""
+        if isinstance(source, bytes):
+            source = source.decode("utf-8", "replace")
+        return any(source in script.strings for script in self._scripts.values())
 
     def _check(self) -> None:
         self._checks += 1

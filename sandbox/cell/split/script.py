@@ -26,6 +26,9 @@ class Script:
             """Names that it may bind."""
             self.loaded = frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
             """Names that it mentions."""
+            constants = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+            self.strings = frozenset(value.lstrip(" \t") for value in constants if isinstance(value, str))
+            """The strings in it, as `eval` would take them."""
             self.in_classes = frozenset(_in_classes(tree))
             """Names that bodies of classes mention, outside of their methods."""
             self.checks = _mark(tree)

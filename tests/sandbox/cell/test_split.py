@@ -268,6 +268,15 @@ try:
 except SystemExit as end:
     assert end.code == 0""",
     "if raise": "if add(1, 2) != 3:\n    raise AssertionError('no')",
+    "own code": "assert eval('add(1, 2)') == 3; exec('y = add(2, 2)'); assert y == 4",
+    "own modules": "from collections import namedtuple; P = namedtuple('P', 'a b'); assert add(*P(1, 2)) == 3",
+    "late dataclass": """
+assert add(1, 2) == 3
+from dataclasses import dataclass
+@dataclass
+class D:
+    a: int
+assert add(D(1).a) == 2""",
     "helper": "def verify(x): return apply(lambda: x) == x\nassert verify(4)",
     "match": "match add(1, 2):\n    case int(): assert True\n    case _: assert False",
 }  # fmt: skip
@@ -299,6 +308,10 @@ OTHER = {
     "no check": ("broken_test", "add(1, 2)"),
     "nothing": ("broken_test", "pass"),
     "no program": ("broken_test", "for x in []: assert add(1)"),
+    "eval": ("unsplittable", "wanted = 2; assert eval(identity('not wanted')[4:]) == wanted"),
+    "exec, swallowed": ("unsplittable", "try:\n    exec(identity('x') + '= 1')\nexcept:\n    pass\nassert True"),
+    "pickle": ("unsplittable", "import pickle; assert pickle.loads(identity(b'cposix\\nsystem\\n.')) is not None"),
+    "command": ("unsplittable", "import os; assert os.system(identity('true')) == 0"),
     "two objects": ("unsplittable", "assert Pair(1, 2) == Pair(1, 2)"),
     "two objects, swallowed": ("unsplittable", "try:\n    Pair(1, 2) == Pair(1, 2)\nexcept:\n    pass\nassert True"),
     "source": ("unsplittable", "import inspect; assert 'return' in inspect.getsource(add)"),

@@ -45,7 +45,7 @@ def why(verdict: Verdict) -> str:
         ("def add(a, b): print(a + b)", ADD, "incorrect case wrong"),
         ("def add(a, b): raise ValueError", ADD, "crashed case exit"),
         ("def add(a): return a", ADD, "crashed case exit"),
-        ("def add(a, b): return lambda: 3", ADD, "rejected case protocol"),
+        ("def add(a, b): return lambda: 3", ADD, "incorrect case failed"),
         ("def sub(a, b): return a", ADD, "crashed load exit"),
         ("add = 3", ADD, "crashed load exit"),
         ("def add(a, b) return a", ADD, "crashed load exit"),

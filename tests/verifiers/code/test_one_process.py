@@ -27,7 +27,7 @@ def test_of_text():
 TESTS = {"type": "pytest", "files": {"test_double.py": DOUBLE}}
 
 
-async def tested(sandbox: Sandbox, completion: str, reference: Any = TESTS, **config: Any) -> Verdict:
+async def in_one(sandbox: Sandbox, completion: str, reference: Any = TESTS, **config: Any) -> Verdict:
     config = {"allow_forgeable": True, **config}
     verdict = await score("code", config, sandbox=sandbox, completion=completion, reference=reference)
     assert_sound(verdict)
@@ -60,13 +60,13 @@ def pytests(sandbox: Sandbox) -> Sandbox:
 )
 async def test_pytest(pytests: Sandbox, completion: str, outcome: Outcome, fraction: float) -> None:
     limits = {"cpu_s": 3.0}
-    verdict = await tested(pytests, completion, limits=limits)
+    verdict = await in_one(pytests, completion, limits=limits)
     assert verdict.outcome is outcome, verdict
-    assert (await tested(pytests, completion, limits=limits, reward="fraction")).score == fraction
+    assert (await in_one(pytests, completion, limits=limits, reward="fraction")).score == fraction
 
 
 async def test_the_failing_test_is_named(pytests: Sandbox) -> None:
-    verdict = await tested(pytests, "def double(x): return x + 0")
+    verdict = await in_one(pytests, "def double(x): return x + 0")
     assert verdict.detail["test"] == "test_double.py::test_double[1]"
     assert (verdict.detail["passed"], verdict.detail["total"], verdict.detail["index"]) == (2, 4, 1)
 
@@ -82,7 +82,7 @@ async def test_the_failing_test_is_named(pytests: Sandbox) -> None:
     ],
 )
 async def test_files_without_tests(pytests: Sandbox, files: dict[str, str], message: str) -> None:
-    verdict = await tested(pytests, "x = 1", {"type": "pytest", "files": files})
+    verdict = await in_one(pytests, "x = 1", {"type": "pytest", "files": files})
     assert verdict.error is not None
     assert verdict.error.type is ErrorType.BAD_ITEM
     assert verdict.error.message.startswith(message)
@@ -95,20 +95,20 @@ async def test_several_files_and_folders(pytests: Sandbox) -> None:
         "more/b_test.py": "from solution import f\ndef test_b(): assert f() == 1",
     }
     reference = {"type": "pytest", "files": files}
-    assert (await tested(pytests, "def f(): return 1", reference)).score == 1.0
-    verdict = await tested(pytests, "def f(): return 2", reference, reward="fraction")
+    assert (await in_one(pytests, "def f(): return 1", reference)).score == 1.0
+    verdict = await in_one(pytests, "def f(): return 2", reference, reward="fraction")
     assert (verdict.score, verdict.detail["total"]) == (0.0, 2)
 
 
 async def test_expected_failures_pass(pytests: Sandbox) -> None:
     source = "import pytest\nfrom solution import f\n@pytest.mark.xfail\ndef test_a(): assert f() == 2"
     assert (
-        await tested(pytests, "def f(): return 1", {"type": "pytest", "files": {"test_a.py": source}})
+        await in_one(pytests, "def f(): return 1", {"type": "pytest", "files": {"test_a.py": source}})
     ).score == 1.0
 
 
 async def test_pytest_must_be_allowed(sandbox: Sandbox) -> None:
-    verdict = await tested(sandbox, "def double(x): return 2 * x", allow_forgeable=False)
+    verdict = await in_one(sandbox, "def double(x): return 2 * x", allow_forgeable=False)
     assert verdict.error is not None
     assert (verdict.error.type, verdict.error.retryable) == (ErrorType.UNSPLITTABLE_TEST, False)
 
@@ -147,16 +147,16 @@ class Apart(ScriptedSandbox):
     ],
 )
 async def test_in_one_process(sandbox: Sandbox, completion: str, reference: Any, outcome: Outcome) -> None:
-    assert (await tested(Apart(sandbox), completion, reference)).outcome is outcome
-    verdict = await tested(Apart(sandbox), completion, reference, allow_forgeable=False)
+    assert (await in_one(Apart(sandbox), completion, reference)).outcome is outcome
+    verdict = await in_one(Apart(sandbox), completion, reference, allow_forgeable=False)
     assert verdict.error is not None
     assert verdict.error.type is ErrorType.UNSPLITTABLE_TEST
 
 
 async def test_a_script_in_one_process(sandbox: Sandbox) -> None:
     reference = {"type": "script", "entry_point": "f", "code": "def check(candidate):\n    assert candidate(1) == 1"}
-    assert (await tested(Apart(sandbox), "def f(x): return x", reference)).score == 1.0
-    assert (await tested(Apart(sandbox), "def f(x): return 2", reference)).score == 0.0
+    assert (await in_one(Apart(sandbox), "def f(x): return x", reference)).score == 1.0
+    assert (await in_one(Apart(sandbox), "def f(x): return 2", reference)).score == 0.0
 
 
 # what the driver leaves may be anything
@@ -175,11 +175,11 @@ async def test_a_script_in_one_process(sandbox: Sandbox) -> None:
 )  # fmt: skip
 async def test_no_result_but_the_drivers_is_a_pass(left: bytes) -> None:
     sandbox = ScriptedSandbox([wrote("", files={RESULT: left})])
-    assert (await tested(sandbox, "x")).outcome is not Outcome.CORRECT
+    assert (await in_one(sandbox, "x")).outcome is not Outcome.CORRECT
 
 
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.OK])
 async def test_no_other_end_is_a_pass(status: Status) -> None:
     passed = json.dumps({"status": "ok", "tests": {"a": ["passed", ""]}}).encode()
-    assert (await tested(ScriptedSandbox([wrote("", files={RESULT: passed})]), "x")).score == 1.0
-    assert (await tested(ScriptedSandbox([Run(status, files={RESULT: passed})]), "x")).outcome is not Outcome.CORRECT
+    assert (await in_one(ScriptedSandbox([wrote("", files={RESULT: passed})]), "x")).score == 1.0
+    assert (await in_one(ScriptedSandbox([Run(status, files={RESULT: passed})]), "x")).outcome is not Outcome.CORRECT
