@@ -29,7 +29,7 @@ OFFERED = ("numpy", "sympy", "mpmath", "pytest")
 ALONGSIDE = {
     "numpy": ("numpy.libs",),
     "sympy": ("mpmath",),
-    "pytest": ("_pytest", "pluggy", "iniconfig", "packaging", "pygments"),
+    "pytest": ("_pytest", "pluggy", "iniconfig", "packaging", "pygments", "py"),
 }
 """What else a package needs."""
 PROCESSES = 512
@@ -39,7 +39,8 @@ _numbers = itertools.count(1)
 """Of the cells of this process, whichever backend's."""
 _TROUBLE = (
     "run Assay as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, "
-    "user.max_user_namespaces above 0, and on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0), or use Docker (ASSAY_SANDBOX=docker)"
+    "user.max_user_namespaces above 0, and on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0), "
+    "or use Docker (ASSAY_SANDBOX=docker)"
 )
 
 

@@ -253,7 +253,10 @@ class SandboxPool:
         program = job.program
         if not self.unavailable:
             await self._require(program, deadline)
-        for limits in (job.limits, job.compile_limits):
+        # what compiling takes is the sandbox's business: it gets what there is
+        compile_limits = replace(job.compile_limits, memory_mb=min(job.compile_limits.memory_mb, self._memory_mb))
+        job = replace(job, compile_limits=compile_limits)
+        for limits in (job.limits, compile_limits):
             if limits.memory_mb > self._memory_mb:
                 raise NotOfferedError(
                     f"a run may have at most {self._memory_mb} MiB here (ASSAY_SANDBOX_MEMORY_MB), "
@@ -405,11 +408,13 @@ class SandboxPool:
             cell = await self._backend.start(flavour)
         except SandboxUnavailableError as error:
             self._starting[flavour] -= 1
-            log.error("a cell cannot start", backend=self.backend, reason=str(error))
-            if self._alive:  # those that live go on
+            log.error("a cell cannot start", backend=self.backend, packages=sorted(flavour), reason=str(error))
+            if flavour:  # it may be a package that cannot be imported; whoever asks again finds out
+                self._refuse(self._waiting.get(flavour, deque()), str(error))
+            elif self._alive:  # those that live go on
                 await asyncio.sleep(self._pause)
                 self._start_where_needed()
-            elif not self.unavailable and not self._closed:
+            if not flavour and not self._alive and not self.unavailable and not self._closed:
                 self.unavailable = str(error)
                 self._refuse_waiting()
                 self._spawn(self._keep_trying())
@@ -449,10 +454,14 @@ class SandboxPool:
 
     def _refuse_waiting(self) -> None:
         for waiting in self._waiting.values():
-            while waiting:
-                waiter = waiting.popleft()
-                if not waiter.cell.done():
-                    waiter.cell.set_exception(SandboxUnavailableError(self.unavailable))
+            self._refuse(waiting, self.unavailable)
+
+    @staticmethod
+    def _refuse(waiting: deque[_Waiter], reason: str) -> None:
+        while waiting:
+            waiter = waiting.popleft()
+            if not waiter.cell.done():
+                waiter.cell.set_exception(SandboxUnavailableError(reason))
 
     def _spawn(self, work: Any, into: set[asyncio.Task[Any]] | None = None) -> None:
         task = asyncio.create_task(work)

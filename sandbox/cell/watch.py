@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import resource
 import select
 import signal
 import time
@@ -220,7 +219,7 @@ class Watch:
             self.broken = "cpu"
 
     def _most_memory(self) -> int:
-        return int(self._limits["memory_mb"]) * _MIB + OWN_MEMORY
+        return int(self._limits["memory_mb"]) * _MIB + self._usage.own
 
     def _broken_limit(self) -> str:
         limits, usage = self._limits, self._usage
@@ -238,10 +237,6 @@ class Watch:
         if wall > limits["wall_s"] and wall - (waited_s() - self._waited_before) > limits["wall_s"]:
             return "wall"
         return ""
-
-
-OWN_MEMORY = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 8 * _MIB
-"""What a process has that is forked from this interpreter and has done nothing yet, and a little more."""
 
 
 def capture(limit: int) -> mmap.mmap:

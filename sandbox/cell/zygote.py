@@ -7,7 +7,6 @@ import importlib
 import json
 import mmap
 import os
-import resource
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -93,5 +92,5 @@ def _facts(usage: Usage, packages: Sequence[str]) -> dict[str, Any]:
         "pid": os.getpid(),
         "control_group": usage.bounded,
         "landlock": confine.has_landlock(),
-        "memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "memory_mb": round(usage.measure_own() / 2**20, 1),
     }

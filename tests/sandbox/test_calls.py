@@ -170,14 +170,12 @@ async def test_output_of_a_program_is_its_own_matter(sandbox: LiveSandbox) -> No
         sandbox, calls("print('loaded')\ndef f(x):\n    print(x, flush=True)\n    return x", "f", [1], [2])
     )
     assert [value(each) for each in ran.runs] == [1, 2]
-    for language, source in (
-        ("python", "def f(x):\n    print('y' * x)\n    return x"),
-        (JS, "function f(x) { console.log('y'.repeat(x)); return x }"),
-    ):
-        found = await outcomes(
-            sandbox, source, "f", [1], [10**6], [2], language=language, limits=Limits(output_kb=16)
-        )
-        assert found in ([1, Status.OUTPUT, 2], [1, 10**6, Status.OUTPUT]), language  # as soon as it is seen
+    source = "def f(x):\n    print('y' * x)\n    return x"
+    found = await outcomes(sandbox, source, "f", [1], [10**6], [2], limits=Limits(output_kb=16))
+    assert found == [1, Status.OUTPUT, 2]
+    source = "function f(x) { require('fs').writeSync(1, 'y'.repeat(x)); return x }"
+    found = await outcomes(sandbox, source, "f", [1], [10**6], [2], language=JS, limits=Limits(output_kb=16))
+    assert found == [1, Status.OUTPUT, 2]
 
 
 # ends in the middle
@@ -337,7 +335,7 @@ async def test_as_many_calls_as_a_job_may_have(sandbox: LiveSandbox) -> None:
     assert await outcomes(sandbox, "function f(x) { return x }", "f", *arguments, language=JS) == list(
         range(MAX_COUNT)
     )
-    assert await outcomes(sandbox, "def f(x): return x", "f", *arguments[:2000]) == list(range(2000))
+    assert await outcomes(sandbox, "def f(x): return x", "f", *arguments[:500]) == list(range(500))
 
 
 async def test_no_calls(sandbox: LiveSandbox) -> None:

@@ -44,6 +44,9 @@ of the program undoes them. Exceptions of the program arrive as what they are if
 of the mirror of their class; StopIteration and GeneratorExit from a call become RuntimeError, since they would end
 loops of the test, asserts and all.
 
+Once a test has anything of the program, an audit hook refuses, as unsplittable, what could make it code here: eval
+and exec of strings that do not stand in the tests, pickle, other programs.
+
 What a test may do with the program's objects, and what is refused, is written in `stands`. Known limits: what the
 test does to time, randomness, files or modules does not reach the program (replaced standard input is noticed, and
 unsplittable); containers that cross are copies, kept in step during a call (arguments, both ways) or until the next

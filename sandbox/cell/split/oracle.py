@@ -277,7 +277,7 @@ class Session:
             self.refuse("the test runs as code what it does not contain")
 
     def _wrote(self, source: Any) -> bool:
-        """Whether some source is a string in the tests. It is not enough that they contain it: `wanted` may be a name."""
+        """Whether some source is a string in the tests; a part of them is not enough, as it may be a name's."""
         if isinstance(source, bytes):
             source = source.decode("utf-8", "replace")
         return any(source in script.strings for script in self._scripts.values())
