@@ -59,7 +59,7 @@ class Settings(BaseSettings):
         description="Runs of code at once on the host, shared by its API processes.",
     )
     sandbox_runtime: str | None = Field(
-        None, pattern=NAME, description="Docker runtime of the cells, such as runsc. Unset: Docker's default."
+        None, pattern=NAME, description="Docker runtime of the cells, such as crun. Unset: Docker's default."
     )
     sandbox_image: str | None = Field(
         None, pattern=NAME, description="Docker image of the cells. Unset: the one that 'assay sandbox build' makes."
