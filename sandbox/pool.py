@@ -72,7 +72,8 @@ class Progress:
             self.over = run.status is not Status.OK
         elif index == len(self.runs) < self._count:
             self.runs.append(run)
-            self.over = len(self.runs) == self._count or not (self._go_on is None or self._go_on(index, run))
+            wanted = self._go_on is None or self._go_on(index, run)
+            self.over = len(self.runs) == self._count or not wanted
         else:
             raise ValueError("a result that is not the next one")
         return not self.over

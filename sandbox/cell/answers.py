@@ -12,7 +12,7 @@ LOADED = 0xFFFFFFFF
 ENDED = "ended"
 STATUSES = ("ok", "exit", "failed", "protocol", "unsplittable", "broken_test", ENDED)
 """Statuses by number in a frame. `ended` follows each call's own: its process is gone, with this wait status."""
-OF_CALLS = frozenset({"ok", "exit", "protocol", ENDED})
+OF_CALLS = frozenset({"ok", "exit", "failed", "protocol", ENDED})
 """Those that a program's own process may report; the others judge tests, which it never runs."""
 
 

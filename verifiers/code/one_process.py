@@ -81,7 +81,7 @@ class Reports:
 
     def pytest_collectreport(self, report):
         if report.failed:
-            faults.append(str(report.longrepr)[-300:])
+            faults.append(str(report.longrepr)[-200:])
 
     def pytest_runtest_logreport(self, report):
         if report.when == "call" and report.passed and tests.get(report.nodeid, [""])[0] == "not run":
@@ -168,11 +168,11 @@ class OneProcessSuite(_DriverSuite):
             case "ok" if run.status is Status.OK:
                 return PASSED
             case "failed":
-                return Mark(Outcome.INCORRECT, "failed", clip(str(result.get("why"))))
+                return Mark(Outcome.INCORRECT, "failed", _text(result.get("why")))
             case "exit":
-                return Mark(Outcome.CRASHED, "exit", clip(str(result.get("why"))))
+                return Mark(Outcome.CRASHED, "exit", _text(result.get("why")))
             case "broken_test":
-                return Mark(Outcome.UNSCORED, "broken_test", clip(str(result.get("why"))), ErrorType.BAD_ITEM)
+                return Mark(Outcome.UNSCORED, "broken_test", _text(result.get("why")), ErrorType.BAD_ITEM)
             case _:
                 return Mark(Outcome.CRASHED, "exit", "the process ended before the test did")
 
@@ -211,12 +211,12 @@ class PytestSuite(_DriverSuite):
             return of_status(run)
         result = self.result(run)
         if result.get("status") == "broken_test":
-            return Mark(Outcome.UNSCORED, "broken_test", clip(str(result.get("why"))), ErrorType.BAD_ITEM)
+            return Mark(Outcome.UNSCORED, "broken_test", _text(result.get("why")), ErrorType.BAD_ITEM)
         if not result:
             return Mark(Outcome.CRASHED, "exit", "the process ended before the tests did")
         faults = result.get("faults")
         if isinstance(faults, list) and faults:
-            return Mark(Outcome.INCORRECT, "failed", clip(str(faults[0])[-200:]))
+            return Mark(Outcome.INCORRECT, "failed", _text(faults[0]))
         return PASSED if run.status is Status.OK else of_status(run)
 
     def marks(self, marks: Sequence[Mark], runs: Sequence[Run]) -> list[Mark]:
@@ -233,6 +233,11 @@ class PytestSuite(_DriverSuite):
     def shown(self, index: int, run: Run) -> dict[str, str]:
         """See `Suite.shown`."""
         return {"test": clip(self._names[index])} if self._names else {}
+
+
+def _text(said: Any) -> str:
+    """What a driver says, where it is text."""
+    return clip(said) if isinstance(said, str) else ""
 
 
 def _pytest_mark(entry: Any) -> Mark:

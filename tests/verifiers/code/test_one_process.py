@@ -169,6 +169,7 @@ async def test_a_script_in_one_process(sandbox: Sandbox) -> None:
         b'{"status": "ok", "tests": []}', b'{"status": "ok", "tests": {"a": 5}}', b'{"status": ["ok"]}', b"\xff",
         b'{"status": "ok", "tests": {"a": ["passed"]}}', b'{"status": "ok", "tests": {"a": ["failed", 5]}}',
         b" " * (MAX_RESULT + 1), b'{"status": "ok", "faults": 5, "tests": {"a": [null, null]}}',
+        b'{"status": "ok", "faults": [' + b"[" * 900 + b"]" * 900 + b"]}",
         b'{"status": "broken_test", "why": {"a": 1}}', b'{"status": "failed"}',
     ],
     ids=lambda left: repr(left[:40]),

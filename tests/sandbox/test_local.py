@@ -1,0 +1,228 @@
+"""Local cells without root, where user namespaces are refused, and after the service was killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox import groups
+from tests.sandbox.live import LiveSandbox
+from tests.sandbox.support import family, gone
+
+ROOT = Path(__file__).parent.parent.parent
+SYSTEM_PYTHON = "/usr/bin/python3"
+NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+SCRIPT = """
+import asyncio, sys, time
+from sandbox.base import Calls, Job, Limits, Program, Split, Stdio
+from sandbox.open import open_sandbox
+
+async def main():
+    pool = open_sandbox("local", cells=1)
+    await pool.start()
+    if pool.unavailable:
+        print("unavailable:", pool.unavailable)
+        return await pool.close()
+
+    async def run(source, task=Stdio([b"7"]), limits=Limits()):
+        return (await pool.run(Job(Program(source), task, limits), deadline=time.monotonic() + 60)).runs
+
+    print([each.stdout for each in await run(b"print(int(input()) * 6)")])
+    print([each.value for each in await run(b"def f(x): return x + 1", Calls("f", [b"[[1], {}]"]))])
+    print([each.status.value for each in await run(b"def f(x): return x", Split(["assert f(1) == 1"], names=["f"]))])
+    for source, limits in ((b"while True: pass", Limits(cpu_s=0.3)), (b"x = bytearray(b'x' * 2**28)", Limits(memory_mb=64)),
+                           (b"import time; time.sleep(99)", Limits(wall_s=0.3))):
+        print([each.status.value for each in await run(source, limits=limits)])
+    print([each.stdout for each in await run(b"import os; print(os.getuid(), [n for n in os.listdir('/proc') if n.isdigit()])")])
+    await pool.close()
+
+asyncio.run(main())
+"""
+EXPECTED = [
+    "[b'42\\n']", "[b'2']", "['ok']", "['cpu']", "['memory']", "['wall']", "[b\"1000 ['1']\\n\"]",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def readable() -> Iterator[Path]:
+    """What a user without rights needs of this repository and of its packages, where that user can read it."""
+    check = "import sys; sys.exit(sys.version_info < (3, 11))"
+    if not Path(SYSTEM_PYTHON).exists() or subprocess.run([SYSTEM_PYTHON, "-c", check], check=False).returncode:
+        pytest.skip(f"{SYSTEM_PYTHON} is not there, or older than 3.11")
+    folder = Path("/var/tmp") / f"assay-test-{os.getpid()}"
+    folder.mkdir(mode=0o755)
+    try:
+        shutil.copytree(ROOT / "sandbox", folder / "sandbox", ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("structlog", "docker", "requests", "urllib3", "idna", "certifi", "charset_normalizer"):
+            [module] = [Path(path) / name for path in sys.path if (Path(path) / name).is_dir()][:1]
+            shutil.copytree(module, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / "script.py").write_text(SCRIPT)
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def as_user(folder: Path, *before: str) -> list[str]:
+    """What the script prints, run without root's rights by the system's own Python."""
+    ran = subprocess.run(
+        [*before, *(NOBODY if os.geteuid() == 0 else []), SYSTEM_PYTHON, "-S", "script.py"],
+        cwd=folder,
+        env={"PYTHONPATH": str(folder), "PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+    assert ran.returncode == 0, ran
+    return [line for line in ran.stdout.splitlines() if not line.startswith("20")]  # without the log
+
+
+def test_it_needs_no_root(readable: Path) -> None:
+    if Path("/proc/sys/user/max_user_namespaces").read_text().strip() == "0":
+        pytest.skip("this host allows no user namespaces")
+    assert as_user(readable) == EXPECTED
+
+
+def test_without_user_namespaces_it_says_what_to_change(readable: Path) -> None:
+    """The bound is set in a user namespace of this test's own, below which nobody may then make another."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can set the bound")
+    bound = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'
+    inner = ["unshare", "--user", "--map-users=0,0,65536", "--map-groups=0,0,65536", "sh", "-c", bound, "sh"]
+    trial = subprocess.run([*inner, "unshare", "--user", "true"], capture_output=True, check=False)
+    if trial.returncode == 0 or b"unshare failed" not in trial.stderr:
+        pytest.skip(f"the bound cannot be set in a namespace here: {trial.stderr!r}")
+    [said] = as_user(readable, *inner)
+    assert said.startswith("unavailable: a local cell cannot start: ")
+    assert "user.max_user_namespaces" in said
+    assert "ASSAY_SANDBOX=docker" in said
+
+
+KILLED = """
+import asyncio, sys, time
+from sandbox.base import Job, Limits, Program, Stdio
+from sandbox.open import open_sandbox
+
+async def main():
+    pool = open_sandbox(sys.argv[1], cells=2)
+    await pool.start()
+    assert not pool.unavailable, pool.unavailable
+    forks = b"import os, time\\nfor _ in range(3): os.fork()\\nos.setsid() if os.fork() == 0 else 0\\ntime.sleep(3600)"
+    jobs = [Job(Program(source), Stdio([b""]), Limits(cpu_s=600, wall_s=3600)) for source in (forks, b"while True: pass")]
+    running = [asyncio.create_task(pool.run(job, deadline=time.monotonic() + 3600)) for job in jobs]
+    while pool.busy < 2: await asyncio.sleep(0.02)
+    await asyncio.sleep(0.5)
+    if sys.argv[1] == "docker":
+        cells = list(pool._alive)
+        for cell in cells: cell.container.reload()
+        print(*[cell.container.attrs["State"]["Pid"] for cell in cells], flush=True)
+    else:
+        print(*[cell.process.pid for cell in pool._alive], flush=True)
+    await asyncio.gather(*running)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("choice", ["local", "docker"])
+def test_a_service_that_is_killed_takes_its_cells_along(request: pytest.FixtureRequest, choice: str) -> None:
+    live: LiveSandbox = request.getfixturevalue(f"{choice}_sandbox")
+    started = subprocess.Popen(
+        [sys.executable, "-c", KILLED, choice], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert started.stdout is not None
+    with started.stdout:
+        firsts = []
+        while not firsts and (line := started.stdout.readline()):
+            firsts = [int(word) for word in line.split()] if line.replace(" ", "").strip().isdigit() else []
+        assert len(firsts) == 2
+        pids = [pid for first in firsts for pid in family(first)]
+        assert len(pids) > 8
+        os.kill(started.pid, signal.SIGKILL)
+        started.wait()
+    end = time.monotonic() + 20
+    while not all(map(gone, pids)):
+        assert time.monotonic() < end, [pid for pid in pids if not gone(pid)]
+        time.sleep(0.05)
+    if choice == "local":
+        swept = groups.parents()
+        groups.sweep(swept)
+        bases = {folder for base in swept.values() for folder in (base, base.parent)}
+        assert [folder for base in bases for folder in base.glob(f"{groups.PREFIX}{started.pid}-*")] == []
+    else:
+        import docker
+
+        client = docker.from_env()
+        try:
+            from sandbox.docker import LABEL, _sweep
+
+            _sweep(client)
+            labels = [
+                each.labels[LABEL]
+                for each in client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
+            ]
+            assert not [label for label in labels if label.startswith(f"{started.pid}:")]
+        finally:
+            client.close()
+    assert live.unavailable == ""
+
+
+def test_what_it_says_of_itself(local_sandbox: LiveSandbox) -> None:
+    told = local_sandbox.pool.describe()
+    assert told["user_namespaces"] == "one for each cell"
+    assert told["as_root"] == (os.geteuid() == 0)
+    assert isinstance(told["control_groups"], list)
+
+
+def test_the_command_of_a_cell_shows_no_secret(local_sandbox: LiveSandbox) -> None:
+    """Everybody on a host can read what its processes were started with."""
+    from tests.sandbox.support import cells
+
+    for cell in cells(local_sandbox.pool):
+        pid = cell.process.pid  # type: ignore[attr-defined]
+        environment = dict(
+            line.split("=", 1) for line in Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in line
+        )
+        assert environment.keys() <= {
+            "PATH", "LANG", "PYTHONHASHSEED", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+        }  # fmt: skip
+
+
+def test_a_cell_that_cannot_begin_is_told_in_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    from sandbox import local
+    from sandbox.base import SandboxUnavailableError
+
+    async def start(changed: list[str]) -> str:
+        monkeypatch.setattr(local, "command", lambda *_, **__: changed)
+        with pytest.raises(SandboxUnavailableError) as caught:
+            await local.LocalBackend(256).start(frozenset())
+        return str(caught.value)
+
+    before = family(os.getpid())
+    assert "the cell ended" in asyncio.run(start(["/bin/false"]))
+    assert "No such file" in asyncio.run(start(["/no/such/interpreter"]))
+    assert "broke its protocol" in asyncio.run(
+        start(
+            [
+                "/bin/sh",
+                "-c",
+                "head -c 4096 /dev/zero >&$(ls -l /proc/self/fd | sed -n 's/.* \\([0-9]*\\) -> socket.*/\\1/p')",
+            ]
+        )
+    )
+    monkeypatch.setattr(local, "START_S", 0.3)
+    assert "not ready within" in asyncio.run(start(["/bin/sleep", "60"]))
+    assert [pid for pid in family(os.getpid()) if not gone(pid)] == [pid for pid in before if not gone(pid)]
