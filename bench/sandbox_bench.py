@@ -11,6 +11,7 @@ which both sides were measured one right after the other.
 from __future__ import annotations
 
 import asyncio
+import os
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -287,6 +288,12 @@ def memory() -> Table:
     return table
 
 
+def _host(when: str) -> str:
+    """How busy the host is; with others at work on it, processor time says more than rates and latencies."""
+    one, five, _ = os.getloadavg()
+    return f"{os.cpu_count()} cores; load average {when}: {one:.1f} in one minute, {five:.1f} in five"
+
+
 PARTS: dict[str, Callable[[], Table | str]] = {
     "local": local,
     "docker": with_docker,
@@ -303,8 +310,10 @@ def main() -> None:
     console = Console(width=130)
     if unknown := set(sys.argv[1:]) - PARTS.keys():
         sys.exit(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    console.print(_host("before"))
     for name in sys.argv[1:] or PARTS:
         console.print(PARTS[name]())
+    console.print(_host("after"))
 
 
 if __name__ == "__main__":

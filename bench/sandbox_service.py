@@ -30,7 +30,6 @@ def sandboxed(backend: str) -> Iterator[Service | str]:
         if not sandbox["ready"]:
             yield str(sandbox["reason"])
             return
-        running.get("/sandbox")
         score(running, 1, BATCH // 4, 1)
         yield running
 

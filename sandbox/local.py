@@ -74,11 +74,12 @@ class LocalBackend:
         self._bounds = groups.Bounds(memory_mb, PROCESSES)
         self._where: dict[str, Path] = {}
         self._packages = _installed()
+        self._versions = {name: importlib.metadata.version(name) for name in OFFERED if name in self._packages}
 
     @property
     def packages(self) -> Mapping[str, str]:
         """See `Backend.packages`."""
-        return {name: importlib.metadata.version(name) for name in OFFERED if name in self._packages}
+        return self._versions
 
     async def open(self) -> None:
         """See `Backend.open`."""

@@ -39,6 +39,11 @@ def is_inside(path: str) -> bool:
     return whole and {"", ".", ".."}.isdisjoint(steps) and max(map(len, steps)) <= MAX_STEP
 
 
+def _folders(path: str) -> list[str]:
+    steps = path.split("/")
+    return ["/".join(steps[:count]) for count in range(1, len(steps))]
+
+
 @lru_cache(maxsize=256)
 def _limits(limits: Limits) -> dict[str, Any]:
     return asdict(limits)
@@ -54,6 +59,9 @@ def make_plan(job: Job) -> Plan:
     for path in (*program.files, *(task.fetch if isinstance(task, Stdio) else ())):
         if not is_inside(path) or (path == file and file in program.files):
             raise NotOfferedError(f"{path[:100]!r} is no path of a file inside the working folder")
+    for path in program.files:
+        if any(folder in program.files for folder in _folders(path)):
+            raise NotOfferedError(f"{path[:100]!r} lies below a path that is a file itself")
     memory = job.limits.memory_mb
     compile_command = filled(language.compile, job.compile_limits.memory_mb, file) or None
     run = filled(language.run, memory, file) or None

@@ -134,6 +134,11 @@ class SandboxPool:
         return len(self._alive) - sum(map(len, self._idle.values()))
 
     @property
+    def alive(self) -> tuple[Cell, ...]:
+        """The cells there are."""
+        return tuple(self._alive)
+
+    @property
     def languages(self) -> Mapping[str, str]:
         """See `Sandbox.languages`; Python alone until the others have been looked for."""
         if self._survey is not None and self._survey.done() and not self._survey.cancelled():

@@ -65,7 +65,13 @@ PROBES = (
         "    except ConnectionRefusedError:\n"
         "        reached.append(address)\n"
         "    except OSError:\n"
-        "        continue\n"
+        "        pass\n"
+        "    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:  # which Landlock does not know\n"
+        "        try:\n"
+        "            datagrams.connect(address)\n"
+        "            reached.append(address)\n"
+        "        except OSError:\n"
+        "            continue\n"
         "print(reached or 'contained')",
     ),
     Probe(

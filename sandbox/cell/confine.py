@@ -19,7 +19,7 @@ STACK_BYTES = 256 * 2**20
 """Of a main thread; deep recursion is what many programs are about."""
 _MIB = 2**20
 
-_FILTER = seccomp.make_filter()
+_INHERITED, _OWN = seccomp.make_filters()
 
 
 def confine(
@@ -54,7 +54,7 @@ def confine(
     if has_landlock():
         linux.restrict_self(_RULESET)
         os.close(_RULESET)
-    linux.set_seccomp(_FILTER)
+    linux.set_seccomp(_OWN)
 
 
 def mount_work(disk_mb: int) -> None:
@@ -87,6 +87,7 @@ def prepare() -> None:
         resource.setrlimit(kind, (value, value))
     linux.drop_bounding_set()
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+    linux.set_seccomp(_INHERITED)
 
 
 def reserve_descriptors(kept: Mapping[str, int]) -> dict[str, int]:

@@ -24,7 +24,7 @@ _REPORTS, _CHANNEL, _CALLS = 3, 4, 4
 LOST = 113
 """Exit status of the tests' process where the program's process has gone."""
 _MOST = MAX_OUTPUT_KB * 1024 + 4096
-_MOST_FILES = 256 * 2**20
+_MOST_FILES = 64 * 2**20
 """Bytes of the files that come back from one run."""
 
 
@@ -318,6 +318,7 @@ class Jobs:
             children, [self._stdout, self._stderr], self._reports, self._plan["limits"], self._usage, self._in
         )
         loaded = False
+        ending = False
         while first < count and watch.until_report():
             head = self._reports.head()
             if head is None:
@@ -338,9 +339,8 @@ class Jobs:
                     self._send(-1, status, None, watch, message=content)
                     return count
                 watch.begin()
-            elif index == first - 1 and status == answers.ENDED:
-                self._reports.drop(size)
-                continue
+            elif index == first - 1 and status == answers.ENDED and ending:
+                ending = False  # each once, since this is looked at without a look at the limits
             elif index == first and loaded:
                 if status == answers.ENDED:
                     self._send_unanswered(first, watch, int.from_bytes(content[:2], "little"))
@@ -349,6 +349,7 @@ class Jobs:
                 else:
                     self._send(first, status, None, watch, message=content)
                 first += 1
+                ending = status != answers.ENDED
                 watch.begin()
                 self._reports.drop(size)
                 self._stop_if_asked(watch)
@@ -366,7 +367,10 @@ class Jobs:
     def _take_end(self, watch: Watch, children: list[Child], first: int, loaded: bool) -> int:
         """A launch ended, or was ended, in the middle of a call or test, or before it was loaded."""
         watch.kill()
-        self._check_all_started(children)
+        if watch.broken:
+            self._check_started()  # the program may have broken it before its tests were set up
+        else:
+            self._check_all_started(children)
         program = watch.statuses[children[0].pid]
         if len(children) > 1 and not watch.broken:
             tests = watch.statuses[children[1].pid]
@@ -460,7 +464,8 @@ def file_of(content: bytes) -> int:
 def _fetch(names: Sequence[str], work: int, limits: dict[str, Any]) -> dict[str, mmap.mmap | bytes]:
     """Regular files by relative path below an open folder; whatever is a link, or no file, is left out.
 
-    They are mapped, not read, so that nothing of them stays behind.
+    They are read into memory of their own, so that nothing of them stays behind. Mapping them would do, but for holes:
+    these are filled when they are touched, and the file system may be full.
     """
     found: dict[str, mmap.mmap | bytes] = {}
     left = min(int(limits["disk_mb"]) * 2**20, _MOST_FILES)
@@ -476,7 +481,7 @@ def _fetch(names: Sequence[str], work: int, limits: dict[str, Any]) -> dict[str,
             opened.append(file)
             status = os.fstat(file)
             if stat.S_ISREG(status.st_mode) and status.st_size <= left:
-                found[name] = mmap.mmap(file, status.st_size, prot=mmap.PROT_READ) if status.st_size else b""
+                found[name] = _copy(file, status.st_size) if status.st_size else b""
                 left -= status.st_size
         except (OSError, ValueError):  # ValueError: a name with a NUL
             continue
@@ -484,3 +489,16 @@ def _fetch(names: Sequence[str], work: int, limits: dict[str, Any]) -> dict[str,
             for descriptor in opened[1:]:
                 os.close(descriptor)
     return found
+
+
+def _copy(file: int, size: int) -> mmap.mmap:
+    copy = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with memoryview(copy) as view:
+        start = 0
+        while start < size:
+            with view[start:] as rest:
+                count = os.preadv(file, [rest], start)
+            if not count:
+                break  # nobody is left who could have cut it short
+            start += count
+    return copy

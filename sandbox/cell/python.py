@@ -38,7 +38,6 @@ def prepare() -> None:
 def load(source: bytes, name: str) -> dict[str, Any]:
     """Run the program as a module of this name, and return what it defined. Raises whatever it raises."""
     gc.enable()
-    os.register_at_fork(after_in_child=linux.die_as_usual)
     module = types.ModuleType(name)
     module.__file__ = MAIN
     sys.modules[name] = module
@@ -49,6 +48,7 @@ def load(source: bytes, name: str) -> dict[str, Any]:
 def run(source: bytes) -> None:
     """Run the program as a script, and exit as the interpreter would."""
     status = 0
+    os.register_at_fork(after_in_child=linux.die_as_usual)
     try:
         load(source, "__main__")
     except SystemExit as end:

@@ -71,13 +71,22 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.POINTER(_Instruction)))
 
 
-def make_filter(machine: str = linux.MACHINE) -> _Program:
-    """The filter for a machine (`platform.machine()`). Raises OSError where there is no table for it."""
+_SETTING_UP = ("unshare", "setns", "mount", "umount2", "memfd_create")
+"""What the zygote still needs to set a run up."""
+
+
+def make_filters(machine: str = linux.MACHINE) -> tuple[_Program, _Program]:
+    """The filters for a machine (`platform.machine()`): the zygote's, which its runs inherit, and each run's own.
+
+    The kernel compiles a filter when it is installed, which takes a tenth of a small run's time: so all that the
+    zygote does not need itself is refused to it as well. Raises OSError where there is no table for the machine.
+    """
     if machine not in _ARCHITECTURE:
         raise OSError(f"no table of system calls for {machine}; x86_64 and aarch64 have one")
     column = 0 if machine == "x86_64" else 1
-    refused = sorted(numbers[column] for numbers in _REFUSED.values() if numbers[column] >= 0)
-    code: list[tuple[int, int, int, int]] = [
+    refused = {name: numbers[column] for name, numbers in _REFUSED.items() if numbers[column] >= 0}
+    own = [refused.pop(name) for name in _SETTING_UP]
+    inherited: list[tuple[int, int, int, int]] = [
         (_LOAD, 0, 0, _ARCH),
         (_JUMP_EQUAL, 1, 0, _ARCHITECTURE[machine]),
         (_RETURN, 0, 0, _KILL),  # 32-bit calls
@@ -87,16 +96,19 @@ def make_filter(machine: str = linux.MACHINE) -> _Program:
         (_JUMP_EQUAL, 0, 1, _CLONE3),  # its flags lie in memory, where no filter can look
         (_RETURN, 0, 0, _FAIL | errno.ENOSYS),
     ]
-    code += _with_argument(_CLONE[machine], [(_JUMP_ANY_BIT, _NEW_NAMESPACES)], allowed=False)
-    code += _with_argument(_SOCKET[machine], [(_JUMP_EQUAL, family) for family in _FAMILIES], allowed=True)
-    code += _with_argument(
+    inherited += _with_argument(_CLONE[machine], [(_JUMP_ANY_BIT, _NEW_NAMESPACES)], allowed=False)
+    inherited += _with_argument(_SOCKET[machine], [(_JUMP_EQUAL, family) for family in _FAMILIES], allowed=True)
+    inherited += _with_argument(
         _PERSONALITY[machine], [(_JUMP_EQUAL, persona) for persona in _PERSONALITIES], allowed=True
     )
-    code += _with_argument(
+    inherited += _with_argument(
         _IOCTL[machine], [(_JUMP_EQUAL, _TIOCSTI), (_JUMP_EQUAL, _TIOCLINUX)], allowed=False, argument=_ARGUMENT_1
     )
-    code += _in(refused)
-    code.append((_RETURN, 0, 0, _ALLOW))
+    inherited += _in(sorted(refused.values()))
+    return _program(inherited), _program([(_LOAD, 0, 0, _NUMBER), *_in(sorted(own))])
+
+
+def _program(code: list[tuple[int, int, int, int]]) -> _Program:
     instructions = (_Instruction * len(code))(*(_Instruction(*each) for each in code))
     return _Program(len(code), instructions)
 

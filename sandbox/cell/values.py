@@ -69,8 +69,16 @@ class Handles:
         raise ValuesError(f"the tag {tag[:20]!r} is unknown")
 
 
+_SHORT = 10**9
+
+
 def encode(value: Any, *, limit_bytes: int, handles: Handles | None = None) -> bytes:
     """`value` as text of at most `limit_bytes`."""
+    # most functions return one of these, and in a fresh fork every page that the packer touches has to be copied
+    if value is True or value is False or value is None:
+        return b"null" if value is None else b"true" if value else b"false"
+    if type(value) is int and -_SHORT < value < _SHORT:
+        return b"%d" % value
     return dump(Packer(limit_bytes, handles).pack(value), limit_bytes)
 
 

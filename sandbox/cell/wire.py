@@ -66,7 +66,7 @@ def write(descriptor: int, kind: int, job: int, head: bytes = b"", *parts: memor
             if not views:
                 return
             views[0] = memoryview(views[0])[written:]  # it did not take all at once
-    except (BrokenPipeError, ConnectionError):
+    except OSError:  # whatever it is: half an answer may be out, and nothing can follow it
         raise Ended from None
 
 

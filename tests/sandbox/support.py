@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -96,6 +97,12 @@ def cells(opened: SandboxPool) -> list[Cell]:
     return list(opened._alive)
 
 
+def busy_cells(opened: SandboxPool) -> list[Cell]:
+    """Those that run a job."""
+    idle = [cell for each in opened._idle.values() for cell in each]
+    return [cell for cell in cells(opened) if cell not in idle]
+
+
 def host_pid(cell: Cell) -> int:
     """The id that a cell's first process has on this host."""
     if isinstance(cell, LocalCell):
@@ -138,11 +145,14 @@ def group_folders() -> set[str]:
 
 
 def left_behind() -> Mapping[str, Any]:
-    """What this process holds of the host: to be the same before a pool opens and after it has closed."""
+    """What this process holds of the host: to be the same before a pool opens and after it has closed.
+
+    Its folder of temporary files should be its own, or other processes' files would count.
+    """
     return {
         "descriptors": len(os.listdir("/proc/self/fd")),  # noqa: PTH208 - names that are gone do not matter
         "children": sorted(pid for pid in family(os.getpid())[1:] if not gone(pid)),
         "groups": group_folders(),
-        "mounts": Path("/proc/self/mountinfo").read_text(),
-        "temporary": set(os.listdir("/tmp")) | set(os.listdir("/dev/shm")),  # noqa: PTH208
+        "mounts": [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if "docker" not in line],
+        "temporary": os.listdir(tempfile.gettempdir()),  # noqa: PTH208
     }

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import docker
 import pytest
 
-from sandbox import groups
+from sandbox import groups, local
+from sandbox.base import SandboxUnavailableError
+from sandbox.docker import LABEL, _sweep
 from tests.sandbox.live import LiveSandbox
-from tests.sandbox.support import family, gone
+from tests.sandbox.support import cells, family, gone
 
 ROOT = Path(__file__).parent.parent.parent
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -38,10 +42,12 @@ async def main():
     print([each.stdout for each in await run(b"print(int(input()) * 6)")])
     print([each.value for each in await run(b"def f(x): return x + 1", Calls("f", [b"[[1], {}]"]))])
     print([each.status.value for each in await run(b"def f(x): return x", Split(["assert f(1) == 1"], names=["f"]))])
-    for source, limits in ((b"while True: pass", Limits(cpu_s=0.3)), (b"x = bytearray(b'x' * 2**28)", Limits(memory_mb=64)),
+    for source, limits in ((b"while True: pass", Limits(cpu_s=0.3)),
+                           (b"x = bytearray(b'x' * 2**28)", Limits(memory_mb=64)),
                            (b"import time; time.sleep(99)", Limits(wall_s=0.3))):
         print([each.status.value for each in await run(source, limits=limits)])
-    print([each.stdout for each in await run(b"import os; print(os.getuid(), [n for n in os.listdir('/proc') if n.isdigit()])")])
+    look = b"import os; print(os.getuid(), [n for n in os.listdir('/proc') if n.isdigit()])"
+    print([each.stdout for each in await run(look)])
     await pool.close()
 
 asyncio.run(main())
@@ -72,19 +78,34 @@ def readable() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def as_user(folder: Path, *before: str) -> list[str]:
+def environment(folder: Path) -> dict[str, str]:
+    return {"PYTHONPATH": str(folder), "PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def without_log(printed: str) -> list[str]:
+    return [line for line in printed.splitlines() if not line.startswith("20")]
+
+
+def until(condition: Callable[[], bool], within: float = 20.0) -> None:
+    end = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.02)
+
+
+def as_user(folder: Path) -> list[str]:
     """What the script prints, run without root's rights by the system's own Python."""
     ran = subprocess.run(
-        [*before, *(NOBODY if os.geteuid() == 0 else []), SYSTEM_PYTHON, "-S", "script.py"],
+        [*(NOBODY if os.geteuid() == 0 else []), SYSTEM_PYTHON, "-S", "script.py"],
         cwd=folder,
-        env={"PYTHONPATH": str(folder), "PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
+        env=environment(folder),
         capture_output=True,
         text=True,
         check=False,
         timeout=180,
     )
     assert ran.returncode == 0, ran
-    return [line for line in ran.stdout.splitlines() if not line.startswith("20")]  # without the log
+    return without_log(ran.stdout)
 
 
 def test_it_needs_no_root(readable: Path) -> None:
@@ -96,16 +117,26 @@ def test_it_needs_no_root(readable: Path) -> None:
 def test_without_user_namespaces_it_says_what_to_change(readable: Path) -> None:
     """The bound is set in a user namespace of this test's own, below which nobody may then make another."""
     if os.geteuid() != 0:
-        pytest.skip("only root can set the bound")
-    bound = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'
-    inner = ["unshare", "--user", "--map-users=0,0,65536", "--map-groups=0,0,65536", "sh", "-c", bound, "sh"]
-    trial = subprocess.run([*inner, "unshare", "--user", "true"], capture_output=True, check=False)
-    if trial.returncode == 0 or b"unshare failed" not in trial.stderr:
-        pytest.skip(f"the bound cannot be set in a namespace here: {trial.stderr!r}")
-    [said] = as_user(readable, *inner)
-    assert said.startswith("unavailable: a local cell cannot start: ")
-    assert "user.max_user_namespaces" in said
-    assert "ASSAY_SANDBOX=docker" in said
+        pytest.skip("only root can map the users that it takes")
+    bound = 'read go && echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'
+    command = [*NOBODY, SYSTEM_PYTHON, "-S", "script.py"]
+    started = subprocess.Popen(
+        ["unshare", "--user", "sh", "-c", bound, "sh", *command],
+        cwd=readable,
+        env=environment(readable),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    own = os.readlink("/proc/self/ns/user")
+    until(lambda: os.readlink(f"/proc/{started.pid}/ns/user") != own)
+    for name in ("uid_map", "gid_map"):
+        Path(f"/proc/{started.pid}/{name}").write_text("0 0 65536")
+    said, _ = started.communicate("go\n", timeout=120)
+    [line] = without_log(said)
+    assert line.startswith("unavailable: a local cell cannot start: ")
+    assert "user.max_user_namespaces" in line
+    assert "ASSAY_SANDBOX=docker" in line
 
 
 KILLED = """
@@ -117,8 +148,9 @@ async def main():
     pool = open_sandbox(sys.argv[1], cells=2)
     await pool.start()
     assert not pool.unavailable, pool.unavailable
-    forks = b"import os, time\\nfor _ in range(3): os.fork()\\nos.setsid() if os.fork() == 0 else 0\\ntime.sleep(3600)"
-    jobs = [Job(Program(source), Stdio([b""]), Limits(cpu_s=600, wall_s=3600)) for source in (forks, b"while True: pass")]
+    forks = b"import os, time\\nfor _ in range(3): os.fork()\\nos.fork() or os.setsid()\\ntime.sleep(3600)"
+    limits = Limits(cpu_s=600, wall_s=3600)
+    jobs = [Job(Program(source), Stdio([b""]), limits) for source in (forks, b"while True: pass")]
     running = [asyncio.create_task(pool.run(job, deadline=time.monotonic() + 3600)) for job in jobs]
     while pool.busy < 2: await asyncio.sleep(0.02)
     await asyncio.sleep(0.5)
@@ -151,22 +183,15 @@ def test_a_service_that_is_killed_takes_its_cells_along(request: pytest.FixtureR
         assert len(pids) > 8
         os.kill(started.pid, signal.SIGKILL)
         started.wait()
-    end = time.monotonic() + 20
-    while not all(map(gone, pids)):
-        assert time.monotonic() < end, [pid for pid in pids if not gone(pid)]
-        time.sleep(0.05)
+    until(lambda: all(map(gone, pids)))
     if choice == "local":
         swept = groups.parents()
         groups.sweep(swept)
         bases = {folder for base in swept.values() for folder in (base, base.parent)}
         assert [folder for base in bases for folder in base.glob(f"{groups.PREFIX}{started.pid}-*")] == []
     else:
-        import docker
-
         client = docker.from_env()
         try:
-            from sandbox.docker import LABEL, _sweep
-
             _sweep(client)
             labels = [
                 each.labels[LABEL]
@@ -187,8 +212,6 @@ def test_what_it_says_of_itself(local_sandbox: LiveSandbox) -> None:
 
 def test_the_command_of_a_cell_shows_no_secret(local_sandbox: LiveSandbox) -> None:
     """Everybody on a host can read what its processes were started with."""
-    from tests.sandbox.support import cells
-
     for cell in cells(local_sandbox.pool):
         pid = cell.process.pid  # type: ignore[attr-defined]
         environment = dict(
@@ -200,11 +223,6 @@ def test_the_command_of_a_cell_shows_no_secret(local_sandbox: LiveSandbox) -> No
 
 
 def test_a_cell_that_cannot_begin_is_told_in_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    import asyncio
-
-    from sandbox import local
-    from sandbox.base import SandboxUnavailableError
-
     async def start(changed: list[str]) -> str:
         monkeypatch.setattr(local, "command", lambda *_, **__: changed)
         with pytest.raises(SandboxUnavailableError) as caught:
@@ -214,15 +232,15 @@ def test_a_cell_that_cannot_begin_is_told_in_its_own_words(monkeypatch: pytest.M
     before = family(os.getpid())
     assert "the cell ended" in asyncio.run(start(["/bin/false"]))
     assert "No such file" in asyncio.run(start(["/no/such/interpreter"]))
-    assert "broke its protocol" in asyncio.run(
-        start(
-            [
-                "/bin/sh",
-                "-c",
-                "head -c 4096 /dev/zero >&$(ls -l /proc/self/fd | sed -n 's/.* \\([0-9]*\\) -> socket.*/\\1/p')",
-            ]
-        )
+    garbage = (
+        "import os, stat\n"
+        "for number in range(3, 100):\n"
+        "    try:\n"
+        "        if stat.S_ISSOCK(os.fstat(number).st_mode): os.write(number, b'\\xff' * 100)\n"
+        "    except OSError: pass\n"
+        "import time; time.sleep(60)"
     )
+    assert "broke its protocol" in asyncio.run(start([sys.executable, "-c", garbage]))
     monkeypatch.setattr(local, "START_S", 0.3)
     assert "not ready within" in asyncio.run(start(["/bin/sleep", "60"]))
     assert [pid for pid in family(os.getpid()) if not gone(pid)] == [pid for pid in before if not gone(pid)]

@@ -7,9 +7,12 @@ import contextlib
 import gc
 import os
 import signal
+import tempfile
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+import docker
 import pytest
 
 from sandbox.base import (
@@ -28,6 +31,7 @@ from sandbox.open import Choice, open_sandbox
 from sandbox.pool import STOP_S, SandboxPool
 from tests.sandbox.live import LiveSandbox
 from tests.sandbox.support import (
+    busy_cells,
     calls,
     cells,
     family,
@@ -272,18 +276,20 @@ async def test_a_job_that_was_hit_goes_on_where_it_was(own: SandboxPool) -> None
     job = stdio(source, *[str(number).encode() for number in range(10)])
     task = asyncio.create_task(run(own, job, go_on=go_on))
     await until(lambda: len(seen) >= 3)
-    kill_first(own)
+    [busy_cell] = busy_cells(own)
+    os.kill(host_pid(busy_cell), signal.SIGKILL)
     assert [each.stdout for each in (await task).runs] == [b"%d\n" % number for number in range(10)]
     assert seen == list(range(10))
 
 
 async def test_a_job_that_is_hit_twice_is_a_fault(own: SandboxPool) -> None:
     task = asyncio.create_task(run(own, stdio(SLEEP, limits=FOREVER)))
-    for _ in range(2):
-        await until(lambda: own.busy and all(len(family(host_pid(cell))) > 1 for cell in cells(own)))
+    for lost in (1, 2):
+        await until(lambda: busy_cells(own))
         await asyncio.sleep(0.3)
-        kill_first(own)
-        await until(lambda: own.busy == 0 or task.done())
+        [busy_cell] = busy_cells(own)
+        os.kill(host_pid(busy_cell), signal.SIGKILL)
+        await until(lambda lost=lost: own.counters["lost"] >= lost)
     with pytest.raises(SandboxFaultError, match="failed twice"):
         await task
     assert await echo(own, 5)
@@ -309,8 +315,11 @@ async def test_a_cell_that_stops_answering(own: SandboxPool) -> None:
 
 
 @pytest.mark.parametrize("choice", ["local", "docker"])
-async def test_nothing_is_left_behind(request: pytest.FixtureRequest, choice: Choice) -> None:
+async def test_nothing_is_left_behind(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, choice: Choice
+) -> None:
     request.getfixturevalue(f"{choice}_sandbox")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     opened = open_sandbox(choice, cells=2)  # once before counting, for what a process makes only once
     await opened.start()
     await opened.close()
@@ -331,8 +340,6 @@ async def test_nothing_is_left_behind(request: pytest.FixtureRequest, choice: Ch
     assert left_behind() == before
     await until(lambda: all(map(gone, pids)))
     if choice == "docker":
-        import docker
-
         client = docker.from_env()
         alive = {container.id for container in client.containers.list(all=True, ignore_removed=True)}
         client.close()

@@ -139,8 +139,12 @@ class Session:
         self._globals = Globals(self.resolve)
         self._globals[MARK] = self._check
         self._scripts: dict[str, Script] = {}
+        self._values: set[str] = set()
+        """Names that the tests do something else with than calling them."""
         self._cache: dict[str, Any] = {}
-        """Names of the program that mean a function or a class."""
+        """Names of the program that mean a function, a class or another object."""
+        self._plain: set[str] = set()
+        """Those that have told nothing: a function, or a class, that tests do nothing with but call it."""
         self._classes: dict[str, bool] = {}
         self._live: deque[list[Any]] = deque(maxlen=16)
         """Containers that came out of the program's objects: what the test does to them is done to the originals."""
@@ -165,6 +169,8 @@ class Session:
         """Names that hold, for all that is known, something that setup or an earlier test had from the program."""
         self._unbound: set[str] = set()
         """Names that an earlier test should have bound, but did not get to."""
+        self._lacking: set[str] = set()
+        """Names in bodies of classes that the program does not have."""
         self._last: tuple[str, Any, Any, Any] | None = None
 
     def run(self, loaded: Callable[[], None]) -> None:
@@ -297,12 +303,13 @@ class Session:
 
     def resolve(self, name: str) -> Any:
         """The meaning of a name that the tests do not define. Raises KeyError for builtins."""
+        asked = name
         if name in self._aliases:
             name = self._aliases[name]
         elif (name in _BUILTINS and name not in self._names) or (name.startswith("__") and name.endswith("__")):
             raise KeyError(name)
         if name in self._cache:
-            return self._cache[name]
+            return self._met(asked, self._cache[name])
         if name in library.MODULES and name not in self._names and self._is_module(name):
             return __import__(name)
         self._peer.objects.asked = name
@@ -316,8 +323,15 @@ class Session:
             self._peer.objects.asked = ""
         if stands.is_stand(value) or isinstance(value, stands.Mirror):
             self._cache[name] = value
+        return self._met(asked, value)
+
+    def _met(self, name: str, value: Any) -> Any:
+        """What a name means. A function, or a class, is only asked once it is called; all else has told something."""
+        called = isinstance(value, stands.Mirror) or (stands.is_stand(value) and callable(value))
+        if called and (name in self._aliases or name not in self._values):
+            self._plain.add(name)
         else:
-            self._asked += 1  # a function is only asked once it is called; this has told something already
+            self._asked += 1
         return value
 
     def _is_module(self, name: str) -> bool:
@@ -384,6 +398,7 @@ class Session:
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             return f"{name}: {type(error).__name__}: {error}"[:500]
         self._scripts[name] = script
+        self._values |= script.values
         return script
 
     def _protect_names(self) -> None:
@@ -405,7 +420,7 @@ class Session:
         if error is None:
             return None
         message = f"{name}: {self._failure(error)}"[:500]
-        if self._is_raised(error):
+        if self._is_raised(error) or self._is_lack(error):
             return "exit", message
         return ("failed" if self._asked else "broken_test"), message
 
@@ -421,7 +436,7 @@ class Session:
 
     def _taint(self, script: Script) -> None:
         if self._asked:
-            self._tainted |= (script.bound | script.loaded) - set(self._cache) - _BUILTINS.keys()
+            self._tainted |= (script.bound | script.loaded) - self._plain - _BUILTINS.keys()
 
     def _tell(self, status: str, message: str) -> None:
         self._report(status, _clean(message))
@@ -450,7 +465,9 @@ class Session:
             good, value, _ = self._exchange("name", (self._aliases.get(name, name),), False)
             self._peer.objects.asked = ""
             if good:
-                self._globals[name] = value
+                self._globals[name] = self._met(name, value)
+            else:
+                self._lacking.add(name)
 
     def _judge(self, script: Script, error: BaseException | None) -> tuple[str, str]:
         if self._stuck is not None:
@@ -466,7 +483,7 @@ class Session:
                 return "failed", "the test ended without having checked anything"
             return "broken_test", "the test checks nothing"
         message = self._failure(error)
-        if self._is_raised(error):
+        if self._is_raised(error) or self._is_lack(error):
             return "exit", message
         if isinstance(error, NameError) and getattr(error, "name", "") in self._unbound:
             return "failed", message
@@ -474,6 +491,10 @@ class Session:
 
     def _is_raised(self, error: BaseException) -> bool:
         return any(error is raised for raised in self._raised)
+
+    def _is_lack(self, error: BaseException) -> bool:
+        """Whether the body of a class found no such name, in the test or in the program."""
+        return type(error) is NameError and error.name in self._lacking
 
     def _failure(self, error: BaseException) -> str:
         """Why a test failed, in a few words, without asking the candidate."""

@@ -26,6 +26,8 @@ class Script:
             """Names that it may bind."""
             self.loaded = frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
             """Names that it mentions."""
+            self.values = frozenset(_values(tree))
+            """Names that it does something else with than calling them, or looking at an attribute."""
             constants = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
             self.strings = frozenset(value.lstrip(" \t") for value in constants if isinstance(value, str))
             """The strings in it, as `eval` would take them."""
@@ -39,6 +41,16 @@ class Script:
         """A line of the source."""
         lines = self.source.splitlines()
         return lines[number - 1].strip() if 0 < number <= len(lines) else ""
+
+
+def _values(tree: ast.AST) -> Iterator[str]:
+    plainly = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Call, ast.Attribute)):
+            plainly.add(node.func if isinstance(node, ast.Call) else node.value)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node not in plainly:
+            yield node.id
 
 
 def _bound(tree: ast.AST) -> Iterator[str]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox.cell import seccomp
-from sandbox.cell.seccomp import make_filter
+from sandbox.cell.seccomp import make_filters
 
 MACHINES = ("x86_64", "aarch64")
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -19,12 +19,10 @@ OTHERS = (0x40000003, 0x40000028, 0xC0000015, 0, 0xFFFFFFFF)
 KILL, ALLOW = 0x80000000, 0x7FFF0000
 EPERM, ENOSYS = 0x50000 | errno.EPERM, 0x50000 | errno.ENOSYS
 PROGRAMS = {
-    machine: [
-        (one.code, one.jt, one.jf, one.k)
-        for one in (make_filter(machine).filter[i] for i in range(make_filter(machine).length))
-    ]
+    machine: [[(one.code, one.jt, one.jf, one.k) for one in made.filter[: made.length]] for made in make_filters(machine)]
     for machine in MACHINES
 }
+"""Of each machine: the filter that runs inherit, and their own."""
 # what everyday programs cannot do without, as in asm/unistd_64.h and asm-generic/unistd.h
 NEEDED = {
     "x86_64": {
@@ -52,7 +50,11 @@ def run(machine: str, number: int, *arguments: int, architecture: int | None = N
     arch = ARCHITECTURES[machine] if architecture is None else architecture
     words = [argument & 0xFFFFFFFFFFFFFFFF for argument in arguments] + [0] * (6 - len(arguments))
     data = struct.pack("<IIQ6Q", number & 0xFFFFFFFF, arch, 0, *words)
-    program = PROGRAMS[machine]
+    answers = [_answer(program, data) for program in PROGRAMS[machine]]
+    return min(answers, key=lambda answer: (KILL, ENOSYS, EPERM, ALLOW).index(answer))  # the strictest counts
+
+
+def _answer(program: list[tuple[int, int, int, int]], data: bytes) -> int:
     accumulator = position = 0
     for _ in range(4096):
         code, jump_true, jump_false, k = program[position]
@@ -69,15 +71,15 @@ def run(machine: str, number: int, *arguments: int, architecture: int | None = N
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_it_is_a_program_that_the_kernel_takes(machine: str) -> None:
-    program = PROGRAMS[machine]
-    assert 0 < len(program) <= 4096
-    for position, (code, jump_true, jump_false, k) in enumerate(program):
-        assert code in (0x20, 0x06, 0x15, 0x35, 0x45)
-        if code == 0x20:
-            assert k in (0, 4, 16, 24)
-        elif code != 0x06:
-            assert position + 1 + max(jump_true, jump_false) < len(program)
-    assert program[-1][0] == 0x06
+    for program in PROGRAMS[machine]:
+        assert 0 < len(program) <= 4096
+        for position, (code, jump_true, jump_false, k) in enumerate(program):
+            assert code in (0x20, 0x06, 0x15, 0x35, 0x45)
+            if code == 0x20:
+                assert k in (0, 4, 16, 24)
+            elif code != 0x06:
+                assert position + 1 + max(jump_true, jump_false) < len(program)
+        assert program[-1][0] == 0x06
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -184,24 +186,27 @@ def test_every_call_has_one_of_four_outcomes(
 @pytest.mark.parametrize("machine", ["riscv64", "i686", "", "armv7l"])
 def test_a_machine_without_a_table(machine: str) -> None:
     with pytest.raises(OSError, match="no table of system calls"):
-        make_filter(machine)
+        make_filters(machine)
 
 
 def test_its_paths_are_short() -> None:
     """Every call of every run walks through here."""
     for machine in MACHINES:
-        program = PROGRAMS[machine]
         longest = 0
         for number in NEEDED[machine].values():
             data = struct.pack("<IIQ6Q", number, ARCHITECTURES[machine], 0, *[0] * 6)
-            accumulator = position = steps = 0
-            while program[position][0] != 0x06:
-                code, jump_true, jump_false, k = program[position]
-                steps, position = steps + 1, position + 1
-                if code == 0x20:
-                    [accumulator] = struct.unpack_from("<I", data, k)
-                else:
-                    holds = {0x15: accumulator == k, 0x35: accumulator >= k, 0x45: accumulator & k != 0}[code]
-                    position += jump_true if holds else jump_false
-            longest = max(longest, steps)
-        assert longest < 40
+            longest = max(longest, sum(_steps(program, data) for program in PROGRAMS[machine]))
+        assert longest < 45
+
+
+def _steps(program: list[tuple[int, int, int, int]], data: bytes) -> int:
+    accumulator = position = steps = 0
+    while program[position][0] != 0x06:
+        code, jump_true, jump_false, k = program[position]
+        steps, position = steps + 1, position + 1
+        if code == 0x20:
+            [accumulator] = struct.unpack_from("<I", data, k)
+        else:
+            holds = {0x15: accumulator == k, 0x35: accumulator >= k, 0x45: accumulator & k != 0}[code]
+            position += jump_true if holds else jump_false
+    return steps
