@@ -2,10 +2,10 @@
 
     python -m bench.soak [--backend local|docker] [--runs 100000] [--at-once 256] [--overload 8]
 
-Posts items whose verdicts are known, right and wrong ones mixed with programs that crash, hang, flood, bomb and leave
-daemons, one to a request, `--at-once` requests in flight; then a part of them again with `--overload` times as many in
-flight. Prints a table, and ends with status 1 if a verdict was wrong or missing, or if a process, mount, control group,
-container, descriptor or temporary file is left.
+Posts items whose verdicts are known, right and wrong ones mixed with programs that crash, hang, flood, bomb and
+leave daemons, one to a request, `--at-once` requests in flight; then a part of them again with `--overload` times as
+many in flight. Prints a table, and ends with status 1 if a verdict was wrong or missing, or if a process, mount,
+control group, container, descriptor or temporary file is left.
 """
 
 from __future__ import annotations
@@ -52,11 +52,20 @@ def _stdio(stdout: str) -> dict[str, Any]:
     return {"type": "stdio", "cases": [{"stdin": "", "stdout": stdout}]}
 
 
+_DAEMON = """import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0: time.sleep(99)
+    os._exit(0)
+print(1)"""
+
+
 def _known(number: int, dice: random.Random) -> Known:
     """One of many sorts of items, made distinct by its number."""
     roll = dice.random()
     mark = f"# {number}\n"
-    add = {"type": "function", "entry_point": "add", "cases": [{"args": [number, k], "expected": number + k} for k in (1, 2)]}
+    cases = [{"args": [number, k], "expected": number + k} for k in (1, 2)]
+    add = {"type": "function", "entry_point": "add", "cases": cases}
     asserts = {"type": "asserts", "asserts": [f"assert add({number}, 1) == {number + 1}", "assert add(2, 2) == 4"]}
     if roll < 0.55:
         return Known(f"print({number} * 2)", _stdio(str(2 * number)), "correct")
@@ -73,12 +82,12 @@ def _known(number: int, dice: random.Random) -> Known:
     if roll < 0.94:
         return Known(mark + "raise SystemExit(3)", _stdio("1"), "crashed")
     if roll < 0.96:
-        daemon = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: time.sleep(99)\n    os._exit(0)\nprint(1)"
-        return Known(mark + daemon, _stdio("1"), "correct")
+        return Known(mark + _DAEMON, _stdio("1"), "correct")
     if roll < 0.975:
         return Known(mark + "while True: print('x' * 999)", _stdio("1"), "output_exceeded", {"limits": TIGHT})
     if roll < 0.985:
-        return Known(mark + "held = [bytearray(2**20) for _ in range(500)]", _stdio("1"), "memory_exceeded", {"limits": TIGHT})
+        hog = "held = [bytearray(2**20) for _ in range(500)]"
+        return Known(mark + hog, _stdio("1"), "memory_exceeded", {"limits": TIGHT})
     if roll < 0.99:
         bomb = "import os\ntry:\n    while True: os.fork()\nexcept OSError: pass\nos._exit(5)"
         return Known(mark + bomb, _stdio("1"), "crashed", {"limits": TIGHT})
@@ -143,7 +152,7 @@ def _left(running: Service) -> dict[str, int]:
         "mounts of the host": len(Path("/proc/self/mounts").read_text().splitlines()),
         "mounts of cells": sum(_lines(f"/proc/{process.pid}/mounts") for process in cells),
         "control groups": sum(1 for _ in _groups()),
-        "temporary files": len(os.listdir(tempfile.gettempdir())),
+        "temporary files": sum(1 for _ in Path(tempfile.gettempdir()).iterdir()),
         "resident MB of cells": sum(process.memory_info().rss for process in cells) >> 20,
     }
 
@@ -194,7 +203,8 @@ def main() -> None:
     table = Table(title=f"{asked.backend}: {asked.runs:,} items", title_justify="left")
     for column in ("what", "items", "items/s", "wrong", "outcomes"):
         table.add_column(column)
-    for title, tally, count in (("warm-up", warm, 500), ("calm", calm, len(items)), ("overload", crowded, len(again))):
+    sets = (("warm-up", warm, 500), ("calm", calm, len(items)), ("overload", crowded, len(again)))
+    for title, tally, count in sets:
         shown = ", ".join(f"{name} {count}" for name, count in sorted(tally.outcomes.items()))
         table.add_row(title, f"{count:,}", f"{count / tally.seconds:.0f}", str(len(tally.wrong)), shown)
     console.print(table)

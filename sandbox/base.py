@@ -29,7 +29,7 @@ class Status(StrEnum):
     OUTPUT = "output"
     """It wrote more than it may, on standard output or on standard error."""
     FAILED = "failed"
-    """A test of `Split` ran to its end and does not hold, or a call returned what is no plain data; `message` says it."""
+    """A test of `Split` does not hold, or a call returned what is no plain data: `message` has the reason."""
     PROTOCOL = "protocol"
     """It answered a call with something that is no answer."""
     UNSPLITTABLE = "unsplittable"

@@ -76,7 +76,7 @@ class ErrorType(StrEnum):
     SANDBOX_FAULT = "sandbox_fault"
     """The sandbox failed, twice; not the item's doing."""
     UNSPLITTABLE_TEST = "unsplittable_test"
-    """The tests can only run in one process with the program, which the configuration does not allow. Not retryable."""
+    """The tests can only run in one process with the program, which the configuration forbids. Not retryable."""
     VERIFIER_FAULT = "verifier_fault"
     """The verifier raised, or broke its contract (length, order, finiteness)."""
     NOT_RECORDED = "not_recorded"

@@ -11,7 +11,7 @@ LOADED = 0xFFFFFFFF
 """The index of the frame that tells how loading went."""
 ENDED = "ended"
 STATUSES = ("ok", "exit", "failed", "protocol", "unsplittable", "broken_test", ENDED)
-"""Statuses by number in a frame. `ended`: a call's process is gone, with this wait status, and seems not to have answered."""
+"""Statuses by number in a frame. `ended`: a call's process is gone, with this wait status, maybe with no answer."""
 OF_CALLS = frozenset({"ok", "exit", "failed", "protocol", ENDED})
 """Those that a program's own process may report; the others judge tests, which it never runs."""
 

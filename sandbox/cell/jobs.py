@@ -464,8 +464,8 @@ def file_of(content: bytes) -> int:
 def _fetch(names: Sequence[str], work: int, limits: dict[str, Any]) -> dict[str, mmap.mmap | bytes]:
     """Regular files by relative path below an open folder; whatever is a link, or no file, is left out.
 
-    They are read into memory of their own, so that nothing of them stays behind. Mapping them would do, but for holes:
-    these are filled when they are touched, and the file system may be full.
+    They are read into memory of their own, so that nothing of them stays behind. (Mapping them fills their holes, for
+    which there may be no room.)
     """
     found: dict[str, mmap.mmap | bytes] = {}
     left = min(int(limits["disk_mb"]) * 2**20, _MOST_FILES)

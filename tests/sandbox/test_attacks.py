@@ -154,8 +154,8 @@ async def test_no_attack_passes_and_its_neighbours_do(batch: Sequence[Attack], s
     honest = [one for one in beside if scorer.offers(one.config)]
     assert attacks
     assert honest
-    work = [scorer(filled(one.item, bait.port), one.config) for one in (*attacks, *honest)]
-    verdicts = await asyncio.gather(*work)
+    items = [(one.item, one.config) for one in attacks] + [(one.item, one.config) for one in honest]
+    verdicts = await asyncio.gather(*(scorer(filled(item, bait.port), config) for item, config in items))
     wrong = [
         f"{attack.name}: {', '.join(faults)}; {verdict.detail} {verdict.error or ''}"
         for attack, verdict in zip(attacks, verdicts, strict=False)
