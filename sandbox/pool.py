@@ -405,7 +405,7 @@ class SandboxPool:
     def _make_room(self, flavour: Flavour) -> bool:
         for other, idle in self._idle.items():
             if other != flavour and idle:
-                self._discard(idle.popleft())
+                self._discard(idle.popleft(), refill=False)
                 return True
         return False
 
@@ -445,17 +445,12 @@ class SandboxPool:
             self.counters["lost"] += 1
             self._discard(cell)
 
-    def _discard(self, cell: Cell) -> None:
+    def _discard(self, cell: Cell, *, refill: bool = True) -> None:
         """Close a cell, which is none of the pool's from now on; nobody has to wait for it to go."""
         if cell in self._alive:
             del self._alive[cell]
-            self._spawn(self._close_cell(cell), self._closing)
-
-    async def _close_cell(self, cell: Cell) -> None:
-        try:
-            await cell.close()
-        finally:
-            if not self._closed:
+            self._spawn(cell.close(), self._closing)
+            if refill and not self._closed:
                 self._start_where_needed()
 
     def _refuse_waiting(self) -> None:

@@ -232,9 +232,8 @@ class Jobs:
             status = watch.statuses[child.pid]
             if not watch.broken:
                 self._check_started()
-            if (limits is not self._plan["limits"] or self._plan["run"]) and os.WIFEXITED(status):
-                died = os.WEXITSTATUS(status) - _SIGNALLED
-                status = died if 0 < died < signal.NSIG else status
+            if limits is not self._plan["limits"] or self._plan["run"]:
+                status = _own_status(status)
             verdict = watch.broken or ("signal" if os.WIFSIGNALED(status) else "exit" if status else "ok")
             self._send(index, verdict, status, watch, files=_fetch(fetch, folder, limits) if fetch else {})
             return verdict == "ok"
@@ -372,6 +371,8 @@ class Jobs:
         else:
             self._check_all_started(children)
         program = watch.statuses[children[0].pid]
+        if self._plan["run"]:
+            program = _own_status(program)
         if len(children) > 1 and not watch.broken:
             tests = watch.statuses[children[1].pid]
             if os.WIFSIGNALED(tests) or os.WEXITSTATUS(tests) not in (0, LOST):
@@ -449,6 +450,12 @@ def execute(command: list[str], environment: dict[str, str]) -> NoReturn:
 
 _SIGNALLED = 128
 """Added to the signal that ended an executed program, as shells do."""
+
+
+def _own_status(status: int) -> int:
+    """The wait status of an executed program, from that of the process 1 above it."""
+    died = os.WEXITSTATUS(status) - _SIGNALLED if os.WIFEXITED(status) else 0
+    return died if 0 < died < signal.NSIG else status
 
 
 def file_of(content: bytes) -> int:

@@ -121,6 +121,7 @@ class Watch:
         self._cpu_before: float | None = None
         self._waited_before = 0.0
         self._cpu_of_ended = self._ended_cpu
+        self._cpu_seen = 0.0
 
     @property
     def wall_ms(self) -> float:
@@ -129,8 +130,8 @@ class Watch:
 
     @property
     def cpu_ms(self) -> float:
-        """Processor time of the processes that have ended, since `begin`."""
-        return (self._ended_cpu - self._cpu_of_ended) * 1000
+        """Processor time since `begin`: of the processes that were waited for, or, killed, as it was seen last."""
+        return max(self._ended_cpu - self._cpu_of_ended, self._cpu_seen if self.broken else 0.0) * 1000
 
     @property
     def running(self) -> bool:
@@ -231,7 +232,8 @@ class Watch:
         if self._cpu_before is None:  # the first look; what it used before is less than the wall clock shows
             self._cpu_before = cpu - min((time.monotonic() - self._since), CHECK_MS / 1000)
             self._waited_before = waited_s()
-        if cpu - self._cpu_before > limits["cpu_s"]:
+        self._cpu_seen = cpu - self._cpu_before
+        if self._cpu_seen > limits["cpu_s"]:
             return "cpu"
         wall = time.monotonic() - self._since
         if wall > limits["wall_s"] and wall - (waited_s() - self._waited_before) > limits["wall_s"]:

@@ -40,8 +40,9 @@ async def test_values_of_python(sandbox: LiveSandbox) -> None:
 
 async def test_values_of_javascript(sandbox: LiveSandbox) -> None:
     source = (
-        "function f(kind) { return {none: undefined, list: [1, 'a', true, null], nested: {k: [{x: 1.5}]}, big: 10n**30n,"
-        " inf: -Infinity, map: new Map([[1, 2]]), set: new Set([3]), typed: new Uint8Array([1, 2])}[kind]; }"
+        "function f(kind) { return {none: undefined, list: [1, 'a', true, null], nested: {k: [{x: 1.5}]},"
+        " big: 10n**30n, inf: -Infinity, map: new Map([[1, 2]]), set: new Set([3]), "
+        "typed: new Uint8Array([1, 2])}[kind]; }"
     )
     kinds = ["none", "list", "nested", "big", "inf", "map", "set", "typed"]
     assert await outcomes(sandbox, source, "f", *[[kind] for kind in kinds], language=JS) == [
@@ -139,16 +140,16 @@ async def test_what_a_call_raises(sandbox: LiveSandbox) -> None:
 
 async def test_what_is_no_data(sandbox: LiveSandbox) -> None:
     source = "def f(x): return [object(), lambda: 1, iter([1]), f, 10**(10**6)][x]\n"
-    assert await outcomes(sandbox, source, "f", *[[index] for index in range(5)]) == [Status.PROTOCOL] * 5
+    assert await outcomes(sandbox, source, "f", *[[index] for index in range(5)]) == [Status.FAILED] * 5
     source = "function f(x) { const a = []; a.push(a); return [() => 1, a, Symbol('x')][x] }"
-    assert await outcomes(sandbox, source, "f", [0], [1], [2], language=JS) == [Status.PROTOCOL] * 3
+    assert await outcomes(sandbox, source, "f", [0], [1], [2], language=JS) == [Status.FAILED] * 3
 
 
 async def test_a_value_may_be_as_large_as_output_may_be(sandbox: LiveSandbox) -> None:
     limits = Limits(output_kb=64)
     sizes = [[65534], [65535], [10**6], [1]]
     found = await outcomes(sandbox, "def f(n): return 'x' * n", "f", *sizes, limits=limits)
-    assert found == ["x" * 65534, Status.PROTOCOL, Status.PROTOCOL, "x"]
+    assert found == ["x" * 65534, Status.FAILED, Status.FAILED, "x"]
     found = await outcomes(sandbox, "function f(n) { return 'x'.repeat(n) }", "f", *sizes, language=JS, limits=limits)
     assert [found[0], *found[2:]] == ["x" * 65534, Status.OUTPUT, "x"]
 
@@ -223,7 +224,7 @@ async def test_a_call_that_ends_its_process_costs_no_other(sandbox: LiveSandbox,
         ("return new Promise(() => setTimeout(() => {}, 1e6))", Status.WALL),
         ("return new Promise(() => {})", Status.EXIT),
         ("const h = []; for (;;) h.push(new Array(1 << 17).fill(x + 0.5))", Status.MEMORY),
-        ("process.kill(process.pid, 'SIGKILL'); for (;;);", Status.CPU),
+        ("process.kill(process.pid, 'SIGKILL'); for (;;);", Status.SIGNAL),
     ],
 )
 async def test_a_call_in_javascript_that_ends_its_process_costs_no_other(
@@ -238,8 +239,10 @@ async def test_a_call_in_javascript_that_ends_its_process_costs_no_other(
 
 
 async def test_a_limit_holds_for_each_call(sandbox: LiveSandbox) -> None:
-    source = "import time\ndef f(x):\n    end = time.process_time() + 0.3\n    while time.process_time() < end: pass\n" \
-             "    return x"  # fmt: skip
+    source = (
+        "import time\ndef f(x):\n    end = time.process_time() + 0.3\n"
+        "    while time.process_time() < end: pass\n    return x"
+    )
     found = await outcomes(sandbox, source, "f", *[[index] for index in range(8)], limits=Limits(cpu_s=1.0))
     assert found == list(range(8))
 
@@ -289,7 +292,7 @@ GARBAGE: dict[str, bytes] = {
 async def test_forged_answers_are_the_programs_own_fault(sandbox: LiveSandbox, name: str, language: str) -> None:
     garbage = GARBAGE[name]
     source = {
-        "python": f"import os, time\ndef f(x):\n    if x == 1:\n        os.write(3, {garbage!r}); os._exit(0)\n    return x",
+        "python": f"import os\ndef f(x):\n    if x == 1: os.write(3, {garbage!r}); os._exit(0)\n    return x",
         JS: f"function f(x) {{ if (x == 1) {{ require('fs').writeSync(3, Buffer.from('{garbage.hex()}', 'hex'));"
         " process.exit(0) } return x }",
     }[language]
@@ -306,7 +309,7 @@ async def test_forged_answers_are_the_programs_own_fault(sandbox: LiveSandbox, n
 
 def assert_own_fault(runs: Any) -> None:
     assert len(runs) == 4
-    own = {Status.OK, Status.EXIT, Status.SIGNAL, Status.PROTOCOL, Status.OUTPUT}
+    own = {Status.OK, Status.EXIT, Status.SIGNAL, Status.PROTOCOL, Status.OUTPUT, Status.FAILED}
     assert {each.status for each in runs} <= own, runs
 
 

@@ -27,10 +27,12 @@ from sandbox.base import SandboxError, SandboxUnavailableError
 from sandbox.open import open_sandbox
 from sandbox.pool import SandboxPool
 from tests.sandbox.live import LiveSandbox
-from tests.sandbox.support import family, gone, run, stdio, until
+from tests.sandbox.support import run, stdio, until
 
-KEPT = ("usr/bin/python3", "usr/lib/python3", "usr/lib/x86_64-linux-gnu/lib", "usr/lib/aarch64-linux-gnu/lib",
-        "usr/lib64", "usr/lib/ld-linux", "assay", "etc/ld.so", "etc/alternatives")  # fmt: skip
+KEPT = (
+    "usr/bin/python3", "usr/lib/python3", "usr/lib/x86_64-linux-gnu/l", "usr/lib/aarch64-linux-gnu/l", "usr/lib64",
+    "usr/lib/ld-linux", "assay", "etc/ld.so", "etc/alternatives",
+)  # fmt: skip
 """What of the image is copied, by how its paths begin; and links in its root, and empty folders."""
 LEFT_OUT = ("libLLVM", "libjvm", "librustc", "libicu", "libnode", "libgo", "dist-packages", "liblldb", "libclang")
 
@@ -46,14 +48,15 @@ class Engine:
     def start(self) -> None:
         for name in ("docker.pid", "exec/containerd/containerd.pid"):  # what one that was killed leaves behind
             (self.folder / name).unlink(missing_ok=True)
-        self._process = subprocess.Popen(
-            [
-                "dockerd", "--host", self.host, "--data-root", f"{self.folder}/data", "--exec-root",
-                f"{self.folder}/exec", "--pidfile", f"{self.folder}/docker.pid", "--bridge", "none", "--iptables=false",
-            ],
-            stdin=subprocess.DEVNULL, stdout=(self.folder / "log").open("ab"), stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )  # fmt: skip
+        command = [
+            "dockerd", "--host", self.host, "--data-root", f"{self.folder}/data",
+            "--exec-root", f"{self.folder}/exec",
+            "--pidfile", f"{self.folder}/docker.pid", "--bridge", "none", "--iptables=false",
+        ]  # fmt: skip
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
         end = time.monotonic() + 60
         while True:
             with contextlib.suppress(docker.errors.DockerException):
@@ -103,7 +106,8 @@ def engine(docker_sandbox: LiveSandbox) -> Iterator[Engine]:
         small(folder / "image.tar")
         client = docker.DockerClient(own.host, timeout=120)
         with (folder / "image.tar").open("rb") as packed:
-            client.api.import_image_from_data(packed.read(), repository=image.REPOSITORY, tag=f"{image.tag()}-python")
+            data, tag = packed.read(), f"{image.tag()}-python"
+            client.api.import_image_from_data(data, repository=image.REPOSITORY, tag=tag)
         client.close()
         yield own
     finally:
@@ -114,7 +118,7 @@ def engine(docker_sandbox: LiveSandbox) -> Iterator[Engine]:
 def small(target: Path) -> None:
     """As much of the shared engine's image as a Python cell needs, as an archive."""
     client = docker.from_env(timeout=120)
-    container = client.containers.create(image.find(client, None))
+    container = client.containers.create(image.find(client, None), "true")
     try:
         with tempfile.TemporaryFile() as whole, tarfile.open(target, "w") as archive:
             for chunk in container.export(chunk_size=2**20):
@@ -199,4 +203,3 @@ async def test_an_engine_that_hangs_holds_no_job_past_its_deadline(
     finally:
         process.send_signal(signal.SIGCONT)
         await opened.close()
-    assert [pid for pid in family(os.getpid()) if "docker-" in str(pid) and not gone(pid)] == []

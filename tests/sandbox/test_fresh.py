@@ -1,4 +1,4 @@
-"""A run starts from nothing: no file, no process, no memory of the runs before it, and an environment that is known."""
+"""A run starts from nothing: no file, process or memory of the runs before it, and an environment that is known."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ async def test_no_memory_of_earlier_programs_inputs_outputs_and_tests(sandbox: L
     secrets = {name: f"{name}-{index}-93d1c7".encode() for index, name in enumerate(names)}
     for _ in range(6):
         await run(sandbox, stdio(f"# {secrets['source'].decode()}\nimport sys\nx = sys.stdin.read()\n"
-                                 f"print(''.join(map(chr, {list(secrets['output'])})))", secrets["input0"],
+                                 f"print(bytes({list(secrets['output'])}))", secrets["input0"],
                                  files={"f": secrets["filed0"]}))  # fmt: skip
         await run(sandbox, stdio(f"open('f', 'wb').write(bytes({list(secrets['fetchd'])}))", fetch=["f"]))
         await run(sandbox, calls(f"def f(x): return ''.join(map(chr, {list(secrets['value0'])}))", "f",
@@ -123,15 +123,15 @@ async def test_who_and_where_a_run_is(sandbox: LiveSandbox) -> None:
     source = (
         "import os, sys, pwd, getpass\n"
         "print([os.getuid(), os.getgid(), os.geteuid(), os.getgroups(), os.getcwd(), sys.argv, __file__, __name__,\n"
-        "       sys.path[0], os.path.expanduser('~'), pwd.getpwuid(os.getuid()).pw_name, os.getpgrp() == os.getpid(),\n"
-        "       os.getsid(0), sys.flags.optimize, sys.stdout.encoding, sys.getfilesystemencoding()])"
+        "       sys.path[0], os.path.expanduser('~'), pwd.getpwuid(os.getuid()).pw_name,\n"
+        "       os.getpgrp() == os.getpid(), os.getsid(0), sys.flags.optimize, sys.stdout.encoding, sys.getfilesystemencoding()])"
     )
     found = await printed(sandbox, source)
     assert found[:3] == [1000, 1000, 1000]
     assert set(found[3]) <= {1000, 65534}
     assert found[4:] == [
-        "/tmp/work", ["/tmp/work/main.py"], "/tmp/work/main.py", "__main__", "/tmp/work", "/tmp/work", "user", True, 1,
-        0, "utf-8", "utf-8",
+        "/tmp/work", ["/tmp/work/main.py"], "/tmp/work/main.py", "__main__", "/tmp/work", "/tmp/work",
+        "user", True, 1, 0, "utf-8", "utf-8",
     ]  # fmt: skip
 
 
@@ -202,7 +202,8 @@ async def test_two_programs_at_once_do_not_meet(sandbox: LiveSandbox) -> None:
         "open('/tmp/mine', 'w').write(input()); open('/dev/shm/x', 'a').write('x')\n"
         "s = socket.socket(socket.AF_UNIX); s.bind('\\0assay')\n"
         "time.sleep(0.3)\n"
-        "print([open('/tmp/mine').read(), open('/dev/shm/x').read(), [n for n in os.listdir('/proc') if n.isdigit()]])"
+        "print([open('/tmp/mine').read(), open('/dev/shm/x').read(),\n"
+        "       [n for n in os.listdir('/proc') if n.isdigit()]])"
     )
     jobs = [run(sandbox, Job(program(source), Stdio([str(number).encode()]))) for number in range(4)]
     for number, ran in enumerate(await asyncio.gather(*jobs)):

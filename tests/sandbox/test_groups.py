@@ -114,8 +114,8 @@ class Kernel:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, files: tuple[str, ...]) -> None:
         make = Path.mkdir
 
-        def mkdir(folder: Path, *args: int, **more: bool) -> None:
-            make(folder, *args, **more)
+        def mkdir(folder: Path, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
+            make(folder, mode, parents, exist_ok)
             if folder.name.startswith(PREFIX):
                 for name in files:
                     (folder / name).write_text("max")

@@ -118,18 +118,19 @@ def test_without_user_namespaces_it_says_what_to_change(readable: Path) -> None:
     """The bound is set in a user namespace of this test's own, below which nobody may then make another."""
     if os.geteuid() != 0:
         pytest.skip("only root can map the users that it takes")
-    bound = 'read go && echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'
+    bound = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'
     command = [*NOBODY, SYSTEM_PYTHON, "-S", "script.py"]
     started = subprocess.Popen(
-        ["unshare", "--user", "sh", "-c", bound, "sh", *command],
+        # once more a shell, which is root there because the users are mapped by then
+        ["unshare", "--user", "sh", "-c", 'read go && exec sh -c "$@"', "sh", bound, "sh", *command],
         cwd=readable,
         env=environment(readable),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
-    own = os.readlink("/proc/self/ns/user")
-    until(lambda: os.readlink(f"/proc/{started.pid}/ns/user") != own)
+    own = Path("/proc/self/ns/user").readlink()
+    until(lambda: Path(f"/proc/{started.pid}/ns/user").readlink() != own)
     for name in ("uid_map", "gid_map"):
         Path(f"/proc/{started.pid}/{name}").write_text("0 0 65536")
     said, _ = started.communicate("go\n", timeout=120)
@@ -175,7 +176,7 @@ def test_a_service_that_is_killed_takes_its_cells_along(request: pytest.FixtureR
     )  # fmt: skip
     assert started.stdout is not None
     with started.stdout:
-        firsts = []
+        firsts: list[int] = []
         while not firsts and (line := started.stdout.readline()):
             firsts = [int(word) for word in line.split()] if line.replace(" ", "").strip().isdigit() else []
         assert len(firsts) == 2
@@ -193,11 +194,12 @@ def test_a_service_that_is_killed_takes_its_cells_along(request: pytest.FixtureR
         client = docker.from_env()
         try:
             _sweep(client)
-            labels = [
-                each.labels[LABEL]
-                for each in client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
-            ]
-            assert not [label for label in labels if label.startswith(f"{started.pid}:")]
+
+            def left() -> list[str]:
+                found = client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
+                return [label for each in found if (label := each.labels[LABEL]).startswith(f"{started.pid}:")]
+
+            until(lambda: not left())
         finally:
             client.close()
     assert live.unavailable == ""

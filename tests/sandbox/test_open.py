@@ -8,7 +8,6 @@ import docker
 import docker.errors
 import pytest
 
-from sandbox import docker as docker_backend
 from sandbox.docker import missing
 from sandbox.open import open_sandbox
 from tests.sandbox.live import LiveSandbox
@@ -36,7 +35,7 @@ def test_auto_without_an_image_is_local_and_says_how_to_build_one(monkeypatch: p
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr(docker_backend.docker, "from_env", lambda **_: Client())
+    monkeypatch.setattr(docker, "from_env", lambda **_: Client())
     opened = open_sandbox("auto", cells=1)
     assert opened.backend == "local"
     assert "'assay sandbox build' builds it" in opened.note

@@ -46,7 +46,7 @@ def test_a_program_on_inputs() -> None:
 def test_a_compiled_program() -> None:
     plan = make_plan(Job(Program(b"", "java"), Stdio([b""]), Limits(memory_mb=100)))
     assert plan.head["compile"][0] == "javac"
-    assert plan.head["compile_limits"]["memory_mb"] == Job.__dataclass_fields__["compile_limits"].default.memory_mb
+    assert plan.head["compile_limits"]["memory_mb"] == Job(Program(b""), Stdio([])).compile_limits.memory_mb
     assert plan.head["limits"]["memory_mb"] == 100 + LANGUAGES["java"].memory_mb
     assert "-Xmx100m" in plan.head["run"]
 

@@ -14,6 +14,7 @@ from sandbox.base import Job, Limits, Ran, Run, Split, Status, Stdio
 from sandbox.local import LocalBackend
 from sandbox.pool import SandboxPool
 from sandbox.selfcheck import PROBES, SPLIT, failures
+from sandbox.start import command
 from tests.sandbox.live import LiveSandbox
 from tests.sandbox.support import until
 
@@ -40,17 +41,12 @@ WEAKENINGS = {
         "is held to its processes",
     ),
     "no watch on memory": ("watch.Watch._most_memory = lambda self: 2**40", "is held to its memory"),
-    "no watch on time": (
-        "watch.Watch._broken_limit = (lambda real: lambda self: '' if real(self) == 'wall' else real(self))"
-        "(watch.Watch._broken_limit)",
-        "is held to its time",
-    ),
 }
 
 
 def backend(monkeypatch: pytest.MonkeyPatch, weakening: str) -> LocalBackend:
     """A local backend whose cells are changed before they begin."""
-    real = local.command
+    real = command
 
     def weakened(*arguments: object, **more: object) -> list[str]:
         argv = real(*arguments, **more)  # type: ignore[arg-type]

@@ -79,7 +79,7 @@ async def test_the_program_cannot_see_the_tests(sandbox: LiveSandbox) -> None:
     source = (
         "import os, re\n"
         "def f(x):\n"
-        "    if x == 2: return int('87321' + '9876')\n"
+        "    if x == 2: return int(''.join(['87321', '9876']))\n"
         "    with open('/proc/self/maps') as maps:\n"
         "        ranges = [[int(n, 16) for n in line.split()[0].split('-')] for line in maps if ' rw-p' in line]\n"
         "    with open('/proc/self/mem', 'rb', 0) as memory:\n"
@@ -87,7 +87,8 @@ async def test_the_program_cannot_see_the_tests(sandbox: LiveSandbox) -> None:
         "            try:\n"
         "                memory.seek(start); data = memory.read(end - start)\n"
         "            except (OSError, ValueError): continue\n"
-        "            if any(data[m.end():m.end() + 4] == b'9876' for m in re.finditer(b'87321', data)): return 'seen'\n"
+        "            for m in re.finditer(b'87321', data):\n"
+        "                if data[m.end():m.end() + 4] == b'9876': return 'seen'\n"
         "    return [name for name in os.listdir('/proc') if name.isdigit()] == ['1']"
     )
     tests = ["assert f(1) is True", "assert f(2) == 873219876"]

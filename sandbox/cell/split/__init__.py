@@ -33,7 +33,7 @@ What becomes of a test:
                   or raises, an `if` that would raise), and had something of the program.
     exit          the program raised an exception that the test did not catch, or lacks a name that the test uses.
     failed        an assertion does not hold, here or in a callback; the test raised an exception after it had
-                  something of the program; it asked the program and came to no check of those that its source has.
+                  something of the program, or did something with a function of it but call it; it asked the program and came to no check of those that its source has.
     protocol      the answer is no answer; every test after it has the same.
     unsplittable  see `stands`.
     broken_test   it does not compile, or raised an exception before it had anything of the program, or checks
@@ -43,6 +43,8 @@ What becomes of a test:
 of the program undoes them. Exceptions of the program arrive as what they are if they are builtin, else as an instance
 of the mirror of their class; StopIteration and GeneratorExit from a call become RuntimeError, since they would end
 loops of the test, asserts and all.
+
+Of the prelude, only what the tests use is run: a prompt may quote what a program said before.
 
 Once a test has anything of the program, an audit hook refuses, as unsplittable, what could make it code here: eval
 and exec of strings that do not stand in the tests, pickle, other programs.

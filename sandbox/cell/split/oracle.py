@@ -17,7 +17,7 @@ from .channel import MAX_FRAME, Channel, ClosedError, MalformedError
 from .faults import CandidateLost, LoadFailed, Stuck
 from .oracle_objects import OracleObjects
 from .peer import Peer
-from .script import MARK, Script
+from .script import MARK, Script, needed
 
 MODULE = "tests"
 """What `__name__` is in the tests."""
@@ -144,7 +144,7 @@ class Session:
         self._cache: dict[str, Any] = {}
         """Names of the program that mean a function, a class or another object."""
         self._plain: set[str] = set()
-        """Those that have told nothing: a function, or a class, that tests do nothing with but call it."""
+        """Those that have told nothing: a function, or a class, with which tests do nothing but call it."""
         self._classes: dict[str, bool] = {}
         self._live: deque[list[Any]] = deque(maxlen=16)
         """Containers that came out of the program's objects: what the test does to them is done to the originals."""
@@ -164,6 +164,8 @@ class Session:
         """Whether the candidate must not be asked, even by a repr."""
         self._checks = 0
         self._asked = 0
+        self._seen = False
+        """Whether the test did something with a function of the program without calling it."""
         self._items = 0
         self._tainted: set[str] = set()
         """Names that hold, for all that is known, something that setup or an earlier test had from the program."""
@@ -178,7 +180,7 @@ class Session:
         scripts = [self._compile(test, f"<test {index}>") for index, test in enumerate(self._tests)]
         self._await_loading()
         loaded()
-        prepared = self._run_source(self._prelude, "<prelude>") if self._prelude else None
+        prepared = self._run_source(self._needed_prelude(), "<prelude>") if self._prelude else None
         self._protect_names()
         if prepared is None and self._setup:
             prepared = self._run_source(self._setup, "<setup>")
@@ -330,6 +332,8 @@ class Session:
         called = isinstance(value, stands.Mirror) or (stands.is_stand(value) and callable(value))
         if called and (name in self._aliases or name not in self._values):
             self._plain.add(name)
+        elif called and stands.is_stand(value):
+            self._seen = True  # what becomes of it, such as a comparison, may be the program's fault
         else:
             self._asked += 1
         return value
@@ -401,6 +405,20 @@ class Session:
         self._values |= script.values
         return script
 
+    def _needed_prelude(self) -> str:
+        """What the tests use of the prelude; all of it where it does not compile."""
+        scripts = list(self._scripts.values())
+        setup = self._compile(self._setup, "<setup>")
+        if isinstance(setup, str):
+            return ""  # which ends every test
+        bound = frozenset().union(setup.bound, *(script.bound for script in scripts))
+        free = frozenset().union(setup.free, *(script.free for script in scripts))
+        try:
+            names = free - bound - self._names - self._aliases.keys() - _BUILTINS.keys()
+            return needed(self._prelude, names, library.MODULES)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return self._prelude
+
     def _protect_names(self) -> None:
         """Let no stub of the prompt stand for what the program defines."""
         for name in [*self._names, *self._aliases]:
@@ -422,7 +440,7 @@ class Session:
         message = f"{name}: {self._failure(error)}"[:500]
         if self._is_raised(error) or self._is_lack(error):
             return "exit", message
-        return ("failed" if self._asked else "broken_test"), message
+        return ("failed" if self._asked or self._seen else "broken_test"), message
 
     def _run_test(self, index: int, script: Script) -> None:
         error = self._execute(script)
@@ -445,6 +463,7 @@ class Session:
         self._stuck = None
         self._checks = self._asked = self._items = 0
         self._last = None
+        self._seen = False
         self._raised.clear()
         sys.stdin, sys.stdout = self._standard
         try:
@@ -458,7 +477,7 @@ class Session:
 
     def _bind_for_classes(self, script: Script) -> None:
         """Put what bodies of classes take from the program where they look: in the dict, and not by its method."""
-        for name in script.in_classes - script.bound:
+        for name in script.in_classes:
             if name in self._globals or name in _BUILTINS:
                 continue
             self._peer.objects.asked = name
@@ -487,7 +506,7 @@ class Session:
             return "exit", message
         if isinstance(error, NameError) and getattr(error, "name", "") in self._unbound:
             return "failed", message
-        return ("failed" if touched else "broken_test"), message
+        return ("failed" if touched or self._seen else "broken_test"), message
 
     def _is_raised(self, error: BaseException) -> bool:
         return any(error is raised for raised in self._raised)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from types import CodeType
 from typing import Any
 
@@ -26,13 +26,15 @@ class Script:
             """Names that it may bind."""
             self.loaded = frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
             """Names that it mentions."""
+            self.free = self.loaded - self.bound - frozenset(_local(tree))
+            """Those that it does not bind anywhere itself."""
             self.values = frozenset(_values(tree))
             """Names that it does something else with than calling them, or looking at an attribute."""
             constants = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
             self.strings = frozenset(value.lstrip(" \t") for value in constants if isinstance(value, str))
             """The strings in it, as `eval` would take them."""
-            self.in_classes = frozenset(_in_classes(tree))
-            """Names that bodies of classes mention, outside of their methods."""
+            self.in_classes = frozenset(_in_classes(tree)) - frozenset(_bound_outside_classes(tree))
+            """Names that bodies of classes mention, outside of their methods, and that only such bodies bind."""
             self.checks = _mark(tree)
             """How many places of it check something."""
             self.code: CodeType = compile(tree, name, "exec", dont_inherit=True)
@@ -41,6 +43,49 @@ class Script:
         """A line of the source."""
         lines = self.source.splitlines()
         return lines[number - 1].strip() if 0 < number <= len(lines) else ""
+
+
+def _local(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            yield node.name
+        elif type(node).__name__ in ("MatchAs", "MatchStar", "MatchMapping"):  # unknown to Python 3.9
+            yield getattr(node, "name", None) or getattr(node, "rest", None) or ""
+
+
+def needed(source: str, names: Iterable[str], modules: Collection[str]) -> str:
+    """The statements of `source` that bind some of these names, or a name that such a statement mentions.
+
+    A prompt may quote what a program said before, so that no more of it runs than tests ask for. `import *` is
+    needed from `modules` only. Raises as `Script` does.
+    """
+    statements = ast.parse(source).body
+    wanted = set(names)
+    kept: set[int] = set()
+    more = True
+    while more:
+        more = False
+        for index, statement in enumerate(statements):
+            if index not in kept and not wanted.isdisjoint(_binds(statement)):
+                kept.add(index)
+                wanted |= {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+                more = True
+    if kept:
+        kept |= {index for index, each in enumerate(statements) if _is_import_of_all(each, modules)}
+    module = ast.Module(body=[statements[index] for index in sorted(kept)], type_ignores=[])
+    return ast.unparse(module)
+
+
+def _binds(statement: ast.stmt) -> Iterable[str]:
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return [statement.name]
+    return _bound(statement)
+
+
+def _is_import_of_all(statement: ast.stmt, modules: Collection[str]) -> bool:
+    return isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*" and statement.module in modules
 
 
 def _values(tree: ast.AST) -> Iterator[str]:
@@ -55,12 +100,25 @@ def _values(tree: ast.AST) -> Iterator[str]:
 
 def _bound(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            yield node.id
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            yield node.name
-        elif isinstance(node, ast.alias):
-            yield (node.asname or node.name).partition(".")[0]
+        yield from _binding(node)
+
+
+def _binding(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+        yield node.id
+    elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        yield node.name
+    elif isinstance(node, ast.alias):
+        yield (node.asname or node.name).partition(".")[0]
+
+
+def _bound_outside_classes(tree: ast.AST) -> Iterator[str]:
+    stack = [tree]
+    while stack:
+        for node in ast.iter_child_nodes(stack.pop()):
+            yield from _binding(node)
+            if not isinstance(node, ast.ClassDef):
+                stack.append(node)
 
 
 def _in_classes(tree: ast.AST) -> Iterator[str]:

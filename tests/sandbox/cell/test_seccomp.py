@@ -19,7 +19,9 @@ OTHERS = (0x40000003, 0x40000028, 0xC0000015, 0, 0xFFFFFFFF)
 KILL, ALLOW = 0x80000000, 0x7FFF0000
 EPERM, ENOSYS = 0x50000 | errno.EPERM, 0x50000 | errno.ENOSYS
 PROGRAMS = {
-    machine: [[(one.code, one.jt, one.jf, one.k) for one in made.filter[: made.length]] for made in make_filters(machine)]
+    machine: [
+        [(one.code, one.jt, one.jf, one.k) for one in made.filter[: made.length]] for made in make_filters(machine)
+    ]
     for machine in MACHINES
 }
 """Of each machine: the filter that runs inherit, and their own."""
