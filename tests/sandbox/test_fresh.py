@@ -124,7 +124,8 @@ async def test_who_and_where_a_run_is(sandbox: LiveSandbox) -> None:
         "import os, sys, pwd, getpass\n"
         "print([os.getuid(), os.getgid(), os.geteuid(), os.getgroups(), os.getcwd(), sys.argv, __file__, __name__,\n"
         "       sys.path[0], os.path.expanduser('~'), pwd.getpwuid(os.getuid()).pw_name,\n"
-        "       os.getpgrp() == os.getpid(), os.getsid(0), sys.flags.optimize, sys.stdout.encoding, sys.getfilesystemencoding()])"
+        "       os.getpgrp() == os.getpid(), os.getsid(0), sys.flags.optimize, sys.stdout.encoding,\n"
+        "       sys.getfilesystemencoding()])"
     )
     found = await printed(sandbox, source)
     assert found[:3] == [1000, 1000, 1000]

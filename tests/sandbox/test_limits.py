@@ -56,9 +56,9 @@ async def test_processor_time(sandbox: LiveSandbox, language: str) -> None:
 
 @pytest.mark.parametrize("language", SLEEP)
 async def test_time(sandbox: LiveSandbox, language: str) -> None:
-    result = await limited(sandbox, language, SLEEP[language], Limits(wall_s=1.0))
+    result = await limited(sandbox, language, SLEEP[language], Limits(wall_s=0.7))
     assert (result.status, result.stdout) == (Status.WALL, b"awake\n")
-    assert result.wall_ms >= 1000
+    assert result.wall_ms >= 700
 
 
 @pytest.mark.parametrize("language", EAT)

@@ -258,12 +258,12 @@ async def test_containers_removed_in_the_middle(docker_sandbox: LiveSandbox) -> 
 
 async def heals(opened: SandboxPool, blow: object) -> None:
     assert callable(blow)
-    jobs = [asyncio.create_task(right_or_fault(opened, number)) for number in range(12)]
+    jobs = [asyncio.create_task(right_or_fault(opened, number)) for number in range(8)]
     await busy(opened, 2)
     await asyncio.sleep(0.2)
     await asyncio.to_thread(blow, opened)
     ended = await asyncio.gather(*jobs)
-    assert sum(ended) >= 10  # each job is tried twice, and was hit once
+    assert sum(ended) >= 6  # each job is tried twice, and was hit once
     assert all(await asyncio.gather(*[echo(opened, number) for number in range(8)]))
     assert opened.counters["lost"] >= 1
     assert opened.unavailable == ""

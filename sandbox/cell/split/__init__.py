@@ -33,7 +33,8 @@ What becomes of a test:
                   or raises, an `if` that would raise), and had something of the program.
     exit          the program raised an exception that the test did not catch, or lacks a name that the test uses.
     failed        an assertion does not hold, here or in a callback; the test raised an exception after it had
-                  something of the program, or did something with a function of it but call it; it asked the program and came to no check of those that its source has.
+                  something of the program, or did something else with a function of it than to call it; it asked
+                  the program and came to no check of those that its source has.
     protocol      the answer is no answer; every test after it has the same.
     unsplittable  see `stands`.
     broken_test   it does not compile, or raised an exception before it had anything of the program, or checks
