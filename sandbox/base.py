@@ -45,6 +45,7 @@ class Limits:
     cpu_s: float = 5.0
     """Processor seconds of everything the run starts."""
     wall_s: float = 20.0
+    """Seconds by the clock, less those spent waiting for a processor. Idle time of all runs of a job adds up."""
     memory_mb: int = 512
     processes: int = 32
     """Processes and threads at once."""

@@ -17,7 +17,7 @@ from .confine import arrange_descriptors, confine, mount_work, put_files
 from .launch import Child, Launcher
 from .limits import MAX_OUTPUT_KB
 from .usage import Usage
-from .watch import Stopped, Stream, Watch, capture
+from .watch import Idle, Stopped, Stream, Watch, capture
 
 _REPORTS, _CHANNEL, _CALLS = 3, 4, 4
 """Descriptors of a launched process, beside its standard ones."""
@@ -47,6 +47,7 @@ class Jobs:
     def run(self, job: int, plan: dict[str, Any], part: mmap.mmap, tests: mmap.mmap | None) -> None:
         """Run a job to its end. Raises `Stopped`, `FaultError`, `wire.Ended`."""
         self._job, self._plan, self._part = job, plan, part
+        self._idle = Idle()
         try:
             if plan["compile"] is not None:
                 self._compiled()
@@ -226,7 +227,8 @@ class Jobs:
         self, index: int, child: Child, limits: dict[str, Any], fetch: Sequence[str] = (), folder: int = -1
     ) -> bool:
         """Watch one process to its end, and send what became of it; returns whether it is `ok`."""
-        watch = Watch([child], [self._stdout, self._stderr], None, limits, self._usage, self._in)
+        idle = self._idle if index >= 0 else Idle()
+        watch = Watch([child], [self._stdout, self._stderr], None, limits, self._usage, self._in, idle)
         try:
             watch.until_end()
             status = watch.statuses[child.pid]
@@ -314,7 +316,13 @@ class Jobs:
     def _take_reports(self, children: list[Child], first: int, count: int) -> int:
         """Send a result for each report; returns the first call or test that is left for another launch."""
         watch = Watch(
-            children, [self._stdout, self._stderr], self._reports, self._plan["limits"], self._usage, self._in
+            children,
+            [self._stdout, self._stderr],
+            self._reports,
+            self._plan["limits"],
+            self._usage,
+            self._in,
+            self._idle,
         )
         loaded = False
         ending = False

@@ -16,6 +16,8 @@ from .usage import Usage, waited_s
 
 CHECK_MS = 10
 """How often a running launch's use is looked at."""
+LITTLE_S = 0.1
+"""Idle time of a run that is not looked into."""
 _READ = 2**18
 _MIB = 2**20
 
@@ -85,6 +87,16 @@ class Stream:
             self.descriptor = -1
 
 
+class Idle:
+    """Seconds in which a job's runs neither worked nor waited for a processor; the limit of time holds for them all.
+
+    Without it a program could sleep through one test after the other until its owner's deadline, and so never fail.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+
 class Watch:
     """One launch: its processes, its pipes, its limits. `broken` is the limit that ended it, or empty."""
 
@@ -96,6 +108,7 @@ class Watch:
         limits: Mapping[str, Any],
         usage: Usage,
         service: int,
+        idle: Idle,
     ) -> None:
         self.broken = ""
         self.statuses: dict[int, int] = {}
@@ -113,6 +126,7 @@ class Watch:
         self._kills = usage.memory_kills()
         self._memory_before = usage.memory()
         self._ended_cpu = 0.0
+        self._idle = idle
         self.begin()
 
     def begin(self) -> None:
@@ -121,7 +135,7 @@ class Watch:
         self._cpu_before: float | None = None
         self._waited_before = 0.0
         self._cpu_of_ended = self._ended_cpu
-        self._cpu_seen = 0.0
+        self._cpu_seen = self._idle_seen = 0.0
 
     @property
     def wall_ms(self) -> float:
@@ -236,9 +250,13 @@ class Watch:
         if self._cpu_seen > limits["cpu_s"]:
             return "cpu"
         wall = time.monotonic() - self._since
-        if wall > limits["wall_s"] and wall - (waited_s() - self._waited_before) > limits["wall_s"]:
-            return "wall"
-        return ""
+        if wall - self._cpu_seen < LITTLE_S:
+            return ""
+        awake = wall - max(0.0, waited_s() - self._waited_before)
+        idle = awake - self._cpu_seen
+        self._idle.seconds += max(0.0, idle - self._idle_seen)
+        self._idle_seen = max(idle, self._idle_seen)
+        return "wall" if awake > limits["wall_s"] or self._idle.seconds > limits["wall_s"] else ""
 
 
 def capture(limit: int) -> mmap.mmap:

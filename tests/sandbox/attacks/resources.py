@@ -1465,7 +1465,7 @@ _add(
 RESOURCES.append(Attack(
     "compile-bomb-python-parentheses", "compile-time bomb",
     {"completion": fenced("print(" + "(" * 60_000 + "1" + ")" * 60_000 + ")\n"), "reference": prints(ESCAPED)},
-    config(), outcomes("crashed", "output_exceeded", "incorrect", "unparseable", "rejected", "memory_exceeded", "timeout"),
+    config(), outcomes("crashed", "output_exceeded", "incorrect", "rejected", "memory_exceeded", "timeout"),
     contained=_BOMB,
 ))  # fmt: skip
 RESOURCES.append(Attack(
