@@ -133,9 +133,8 @@ class DockerBackend:
         if self._client is None:
             raise SandboxUnavailableError("the Docker backend is not open")
         uid = FIRST_UID + (os.getpid() * 1024 + next(_numbers)) % 400_000_000
-        shown = {
-            part: f"{_DIST_PACKAGES}/{part}" for name in sorted(flavour) for part in (name, *ALONGSIDE.get(name, ()))
-        }
+        parts = [part for name in sorted(flavour) for part in (name, *ALONGSIDE.get(name, ()))]
+        shown = {file: f"{_DIST_PACKAGES}/{file}" for part in parts for file in (part, f"{part}.py")}  # whichever it is
         api = self._client.api
         isolation = api.create_host_config(
             network_mode="none",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from sandbox.base import GoOn, Job, Ran
@@ -15,9 +16,10 @@ T = TypeVar("T")
 
 
 class LiveSandbox:
-    """A started pool, as `sandbox.base.Sandbox`."""
+    """A started pool, as `sandbox.base.Sandbox`; compiling may take `compile_cpu_s`, where that is given."""
 
-    def __init__(self, choice: Choice, cells: int = 4, **options: Any) -> None:
+    def __init__(self, choice: Choice, cells: int = 4, compile_cpu_s: float | None = None, **options: Any) -> None:
+        self._compile_cpu_s = compile_cpu_s
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="sandbox", daemon=True)
         self._thread.start()
@@ -40,6 +42,8 @@ class LiveSandbox:
         return self.pool.packages
 
     async def run(self, job: Job, *, deadline: float, go_on: GoOn | None = None) -> Ran:
+        if self._compile_cpu_s is not None:
+            job = replace(job, compile_limits=replace(job.compile_limits, cpu_s=self._compile_cpu_s))
         work = self.pool.run(job, deadline=deadline, go_on=go_on)
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 

@@ -81,15 +81,21 @@ async def until(condition: Callable[[], Any], within: float = 30.0) -> None:
 
 
 @asynccontextmanager
-async def pool(choice: Choice, cells: int = 2, **options: Any) -> AsyncIterator[SandboxPool]:
-    """A started pool of the test's own."""
-    opened = open_sandbox(choice, cells=cells, **options)
+async def pool(choice: Choice, cells: int = 2, *, survey: bool = False) -> AsyncIterator[SandboxPool]:
+    """A started pool of the test's own, by default without jobs of its own that look for languages."""
+    opened = open_sandbox(choice, cells=cells)
+    if not survey:
+        vars(opened)["_look_for_languages"] = _python_alone
     await opened.start()
     try:
         assert not opened.unavailable, opened.unavailable
         yield opened
     finally:
         await opened.close()
+
+
+async def _python_alone() -> Mapping[str, str]:
+    return {"python": "3"}
 
 
 def cells(opened: SandboxPool) -> list[Cell]:
@@ -144,7 +150,7 @@ def group_folders() -> set[str]:
     return {str(folder) for base in bases for folder in base.glob(f"{PREFIX}{os.getpid()}-*")}
 
 
-def left_behind() -> Mapping[str, Any]:
+def left_behind() -> dict[str, Any]:
     """What this process holds of the host: to be the same before a pool opens and after it has closed.
 
     Its folder of temporary files should be its own, or other processes' files would count.

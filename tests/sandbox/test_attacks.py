@@ -95,7 +95,7 @@ def bait() -> Iterator[Bait]:
 @pytest.fixture(scope="module", params=["local", "docker"])
 def hunted(request: pytest.FixtureRequest, bait: Bait) -> Iterator[LiveSandbox]:
     """A sandbox of two cells that starts when the bait lies out: what is planted in one run is near the next."""
-    live = LiveSandbox(request.param, cells=2)
+    live = LiveSandbox(request.param, cells=2, compile_cpu_s=5.0)  # bombs for compilers would take all of 20 s
     try:
         if live.unavailable:
             pytest.skip(f"no {request.param} sandbox: {live.unavailable}")
