@@ -134,7 +134,7 @@ class DockerBackend:
             raise SandboxUnavailableError("the Docker backend is not open")
         uid = FIRST_UID + (os.getpid() * 1024 + next(_numbers)) % 400_000_000
         parts = [part for name in sorted(flavour) for part in (name, *ALONGSIDE.get(name, ()))]
-        shown = {file: f"{_DIST_PACKAGES}/{file}" for part in parts for file in (part, f"{part}.py")}  # whichever it is
+        shown = {file: f"{_DIST_PACKAGES}/{file}" for part in parts for file in (part, f"{part}.py")}  # either
         api = self._client.api
         isolation = api.create_host_config(
             network_mode="none",
