@@ -438,6 +438,7 @@ def execute(command: list[str], environment: dict[str, str]) -> NoReturn:
 
     As process 1 it would not die of the signals that it sends to itself (pid_namespaces(7)).
     """
+    linux.prctl(linux.PR_SET_DUMPABLE, 0)  # nothing of process 1 is for it to see; the executed program has its own
     pid = os.fork()
     if pid == 0:
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores, and a program would inherit that
@@ -447,7 +448,6 @@ def execute(command: list[str], environment: dict[str, str]) -> NoReturn:
         except OSError as error:
             os.write(2, f"{command[0]}: {error.strerror}\n".encode())
         os._exit(127)
-    linux.prctl(linux.PR_SET_DUMPABLE, 0)  # nothing to be seen here
     os.closerange(0, 4096)
     status = 0
     ended = -1
