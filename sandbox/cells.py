@@ -23,7 +23,6 @@ class Cell(ABC):
         self.facts = facts
         """What the cell said of itself."""
         self.flavour = flavour
-        self.jobs = 0
 
     @abstractmethod
     async def close(self) -> None:

@@ -325,7 +325,6 @@ class SandboxPool:
 
     @staticmethod
     async def _run_in(cell: Cell, plan: Plan, progress: Progress) -> None:
-        cell.jobs += 1
         await cell.channel.run(lambda number: plan.frame(number, len(progress.runs)), progress.take)
         if not progress.over and len(progress.runs) < plan.count:
             raise CellFaultError("the cell ended a job before its end")
