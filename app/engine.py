@@ -25,6 +25,8 @@ from app.store.projects import Project
 from app.store.writer import Batch, CompletionRow, IdempotencyRow, ScoreRow
 from sandbox.base import Sandbox
 from verifiers.base import Context, ErrorType, GivingWay, Guard, Item, Outcome, Verdict, Verifier, past_deadline
+from verifiers.databases import Databases
+from verifiers.lent import Backends, Other
 
 log = structlog.get_logger()
 
@@ -96,6 +98,8 @@ class Engine:
         guard: Guard,
         cache: VerdictCache,
         sandbox: Sandbox | None = None,
+        backends: Backends | None = None,
+        databases: Databases | None = None,
     ) -> None:
         self.unavailable: dict[str, str] = {}
         self._registry = registry
@@ -103,6 +107,8 @@ class Engine:
         self._guard = guard
         self._cache = cache
         self._sandbox = sandbox
+        self._backends = backends
+        self._databases = databases
         self._in_flight: dict[bytes, asyncio.Future[Verdict]] = {}
         self._late: set[asyncio.Task[list[Verdict]]] = set()
 
@@ -157,11 +163,11 @@ class Engine:
         )
         return slots
 
-    async def trial(self, kind: str, verifier: Verifier, items: Sequence[Item]) -> list[Verdict]:
+    async def trial(self, project: Project, kind: str, verifier: Verifier, items: Sequence[Item]) -> list[Verdict]:
         """Verdicts of a verifier that is not registered (yet), for its examples. Nothing is recorded."""
         resolved = Resolved(uuid7(), f"{kind}@inline", kind, verifier.revision, verifier, caches=False)
         slots = [Slot() for _ in items]
-        await self._call(resolved, slots, items, time.monotonic() + TRIAL_S)
+        await self._call(project, resolved, slots, items, time.monotonic() + TRIAL_S)
         return [slot.verdict or _fault("no verdict") for slot in slots]
 
     async def _resolve(
@@ -192,19 +198,19 @@ class Engine:
         return await self._registry.resolve(project.id, reference)
 
     async def _verify_group(
-        self, project: Project, slots: list[Slot], items: list[Item], options: Options, deadline: float
+        self, project: Project, slots: list[Slot], items: Sequence[Item], options: Options, deadline: float
     ) -> None:
         """Fill the slots of the items that one verifier verifies."""
         resolved = slots[0].resolved
         if resolved is None:
             raise AssertionError("a group has a verifier")
         if not (resolved.caches and options.cache):
-            await self._call(resolved, slots, items, deadline)
+            await self._call(project, resolved, slots, items, deadline)
             return
         await self._reuse_or_call(project, resolved, slots, items, deadline)
 
     async def _reuse_or_call(
-        self, project: Project, resolved: Resolved, slots: list[Slot], items: list[Item], deadline: float
+        self, project: Project, resolved: Resolved, slots: list[Slot], items: Sequence[Item], deadline: float
     ) -> None:
         """Take verdicts from the cache, wait for those in flight elsewhere, and verify the rest once each."""
         keys = []
@@ -216,18 +222,20 @@ class Engine:
         for _ in range(MERGE_ROUNDS):
             leading, following = self._divide(keys, left, slots)
             try:
-                await self._call(resolved, [slots[p] for p in leading], [items[p] for p in leading], deadline)
+                await self._call(
+                    project, resolved, [slots[p] for p in leading], [items[p] for p in leading], deadline
+                )
             finally:
                 for position in leading:
                     verdict = slots[position].verdict or past_deadline()
                     self._in_flight.pop(keys[position]).set_result(verdict)
                     self._cache.put(keys[position], verdict)
             left, overdue = await self._follow(slots, following, deadline)
-            await self._call(resolved, [slots[p] for p in overdue], [items[p] for p in overdue], deadline)
+            await self._call(project, resolved, [slots[p] for p in overdue], [items[p] for p in overdue], deadline)
             if not left:
                 return
         # others' requests failed that often; this one has its own time
-        await self._call(resolved, [slots[p] for p in left], [items[p] for p in left], deadline)
+        await self._call(project, resolved, [slots[p] for p in left], [items[p] for p in left], deadline)
 
     def _divide(
         self, keys: Sequence[bytes], positions: Sequence[int], slots: Sequence[Slot]
@@ -284,7 +292,9 @@ class Engine:
         message = f"kind {resolved.kind} failed its self-check: {reason}"
         return Verdict.unscored(ErrorType.KIND_UNAVAILABLE, message, retryable=True)
 
-    async def _call(self, resolved: Resolved, slots: Sequence[Slot], items: Sequence[Item], deadline: float) -> None:
+    async def _call(
+        self, project: Project, resolved: Resolved, slots: Sequence[Slot], items: Sequence[Item], deadline: float
+    ) -> None:
         """Call the kind and check what it returns."""
         if not items:
             return
@@ -294,7 +304,7 @@ class Engine:
                 slot.verdict = unavailable
             return
         started = time.perf_counter()
-        verdicts = await self._within(resolved, items, deadline)
+        verdicts = await self._within(resolved, items, self._context(project, deadline))
         elapsed = time.perf_counter() - started
         metrics.VERIFY_SECONDS.labels(resolved.kind).observe(elapsed)
         each = elapsed * 1000 / len(items)
@@ -302,10 +312,30 @@ class Engine:
             slot.verdict = verdict
             slot.ms = each
 
-    async def _within(self, resolved: Resolved, items: Sequence[Item], deadline: float) -> Sequence[Verdict]:
+    def _context(self, project: Project, deadline: float) -> Context:
+        async def score(verifier: Other, items: Sequence[Item]) -> list[Verdict]:
+            return await self._score_part(project, verifier, items, deadline)
+
+        return Context(deadline, self._guard, self._sandbox, score, self._backends, self._databases)
+
+    async def _score_part(
+        self, project: Project, verifier: Other, items: Sequence[Item], deadline: float
+    ) -> list[Verdict]:
+        """`Context.score`: verdicts of another verifier, reused like any others, and not recorded."""
+        try:
+            resolved = await self._registry.part(project.id, verifier)
+        except Problem as problem:
+            if problem.status < 500:
+                return [Verdict.unscored(ErrorType.VERIFIER_FAULT, problem.detail, retryable=False)] * len(items)
+            return [Verdict.unscored(ErrorType.KIND_UNAVAILABLE, problem.detail, retryable=True)] * len(items)
+        slots = [Slot(resolved=resolved) for _ in items]
+        await self._verify_group(project, slots, items, Options(), deadline)
+        return [slot.verdict or _fault("no verdict") for slot in slots]
+
+    async def _within(self, resolved: Resolved, items: Sequence[Item], ctx: Context) -> Sequence[Verdict]:
         """The kind's verdicts; if it overruns its deadline it is left to finish, and the engine answers for it."""
-        task = asyncio.create_task(self._guarded_verify(resolved, items, deadline))
-        done, _ = await asyncio.wait({task}, timeout=max(0.0, deadline - time.monotonic()) + GRACE_S)
+        task = asyncio.create_task(self._guarded_verify(resolved, items, ctx))
+        done, _ = await asyncio.wait({task}, timeout=max(0.0, ctx.deadline - time.monotonic()) + GRACE_S)
         if done:
             return task.result()
         log.error("verify overran its deadline", kind=resolved.kind, items=len(items))
@@ -313,26 +343,23 @@ class Engine:
         task.add_done_callback(self._late.discard)
         return [past_deadline()] * len(items)
 
-    async def _guarded_verify(self, resolved: Resolved, items: Sequence[Item], deadline: float) -> list[Verdict]:
+    async def _guarded_verify(self, resolved: Resolved, items: Sequence[Item], ctx: Context) -> list[Verdict]:
         """`verify`, its contract enforced. Where it raises on a batch, items are tried alone."""
         try:
-            return self._checked(resolved, items, await self._verified(resolved, items, deadline))
+            return self._checked(resolved, items, await resolved.verifier.verify(items, ctx))
         except Exception as error:
             log.exception("verifier raised", kind=resolved.kind, items=len(items))
             if len(items) == 1:
                 return [_raised(resolved, error)]
-        return [await self._verified_alone(resolved, item, deadline) for item in items]
+        return [await self._verified_alone(resolved, item, ctx) for item in items]
 
-    async def _verified_alone(self, resolved: Resolved, item: Item, deadline: float) -> Verdict:
-        if time.monotonic() > deadline:
+    async def _verified_alone(self, resolved: Resolved, item: Item, ctx: Context) -> Verdict:
+        if time.monotonic() > ctx.deadline:
             return past_deadline()
         try:
-            return self._checked(resolved, [item], await self._verified(resolved, [item], deadline))[0]
+            return self._checked(resolved, [item], await resolved.verifier.verify([item], ctx))[0]
         except Exception as error:  # logged for the batch, once
             return _raised(resolved, error)
-
-    async def _verified(self, resolved: Resolved, items: Sequence[Item], deadline: float) -> object:
-        return await resolved.verifier.verify(items, Context(deadline, self._guard, self._sandbox))
 
     @staticmethod
     def _checked(resolved: Resolved, items: Sequence[Item], verdicts: object) -> list[Verdict]:

@@ -18,11 +18,14 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from app import wire
+from app.auth import Scope
 from app.errors import Problem
+from app.kind_pages.docstring import summary
 from app.store import verifiers as store
 from app.store.database import Connection, Database
 from app.store.tables import BUILTIN_PROJECT
-from verifiers.base import KINDS, ConfigError, Verifier, explain, pointer
+from verifiers.base import KINDS, ConfigError, KindConfig, Verifier, explain, pointer
+from verifiers.lent import Backends, InlineVerifier, Needs, Other
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 REFERENCE = re.compile(rf"({NAME})(?:@([1-9][0-9]{{0,8}}))?")
@@ -44,11 +47,19 @@ class Resolved:
     caches: bool
 
 
-def compile_config(kind: str, config: Any, at: str = "") -> tuple[Verifier, dict[str, Any]]:
-    """The verifier of a kind and configuration, and that configuration with its defaults filled in.
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A verifier of a kind and configuration, that configuration with its defaults filled in, and what it needs."""
 
-    `at` is where the two stand in the request. Raises `Problem`: 422 for an unknown kind, a configuration that its
-    schema refuses, or one that cannot work.
+    verifier: Verifier
+    config: dict[str, Any]
+    needs: Needs
+
+
+def compile_config(kind: str, config: Any, at: str = "") -> Compiled:
+    """The verifier of a kind and configuration. `at` is where the two stand in the request.
+
+    Raises `Problem`: 422 for an unknown kind, a configuration that its schema refuses, or one that cannot work.
     """
     cls = KINDS.get(kind)
     if cls is None:
@@ -59,13 +70,29 @@ def compile_config(kind: str, config: Any, at: str = "") -> tuple[Verifier, dict
         )
     try:
         parsed = cls.Config.model_validate(config)
-        return cls(parsed), parsed.model_dump(mode="json", by_alias=True)
+        needs = parsed.needs() if isinstance(parsed, KindConfig) else Needs()
+        return Compiled(cls(parsed), parsed.model_dump(mode="json", by_alias=True), needs)
     except ValidationError as error:
         location, message = explain(error, config)
         where = f"{at}/config{pointer(location)}"
         raise Problem("invalid-config", f"{where}: {message}", pointer=where) from None
     except ConfigError as error:
         raise Problem("invalid-config", str(error), pointer=f"{at}/config{error.pointer}") from None
+
+
+def inline_scope(kind: str, config: Any) -> Scope:
+    """The scope that sending this kind and configuration with a request takes, that of its parts included."""
+    cls = KINDS.get(kind)
+    if cls is None or not issubclass(cls.Config, KindConfig):
+        return "score"
+    if cls.Config.inline_scope == "register" or cls.Config.is_part:  # only what may be no part is made of parts
+        return cls.Config.inline_scope
+    try:
+        parts = cls.Config.model_validate(config).needs().verifiers.values()
+    except ValidationError:  # told when it is compiled
+        return "score"
+    inline = (inline_scope(part.kind, part.config) for part in parts if isinstance(part, InlineVerifier))
+    return "register" if "register" in inline else "score"
 
 
 def config_sha256(kind: str, config: Any) -> bytes:
@@ -85,8 +112,9 @@ def _sorted(value: Any) -> Any:
 class Registry:
     """Resolves names and inline configurations for one process."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, backends: Backends | None = None) -> None:
         self._database = database
+        self._backends = backends
         self._compiled: OrderedDict[tuple[object, ...], Resolved] = OrderedDict()
         self._asked: dict[tuple[UUID, str], asyncio.Future[UUID | None]] = {}
         self._looking: asyncio.Task[None] | None = None
@@ -128,11 +156,62 @@ class Registry:
         cached = self._get(as_sent)
         if cached is not None:
             return cached
-        verifier, complete = compile_config(kind, config, at="/verifier")
-        digest = config_sha256(kind, complete)
+        compiled = compile_config(kind, config, at="/verifier")
+        await self.check_needs(project_id, compiled.needs, at="/verifier/config")
+        digest = config_sha256(kind, compiled.config)
         async with self._database.begin() as connection:
-            version_id = await store.ensure_inline(connection, project_id, kind, wire.encode(complete), digest)
-        return self._keep(as_sent, _resolved(version_id, f"{kind}@inline", kind, verifier))
+            version_id = await store.ensure_inline(connection, project_id, kind, wire.encode(compiled.config), digest)
+        return self._keep(as_sent, _resolved(version_id, f"{kind}@inline", kind, compiled.verifier))
+
+    async def part(self, project_id: UUID, part: Other) -> Resolved:
+        """A verifier that another one is made of. Raises `Problem`.
+
+        One given by its configuration is not recorded: the verifier that holds it is.
+        """
+        if isinstance(part, str):
+            return await self.resolve(project_id, part)
+        digest = config_sha256(part.kind, part.config)
+        key = ("part", digest)
+        cached = self._get(key)
+        if cached is not None:
+            return cached
+        compiled = compile_config(part.kind, part.config)
+        version_id = UUID(bytes=config_sha256(part.kind, compiled.config)[:16])
+        return self._keep(key, _resolved(version_id, f"{part.kind}@inline", part.kind, compiled.verifier))
+
+    async def check_needs(self, project_id: UUID, needs: Needs, at: str) -> None:
+        """Raise `Problem` (422) unless what a configuration at `at` needs exists and can be used."""
+        for place, part in needs.verifiers.items():
+            kind = (
+                part.kind
+                if isinstance(part, InlineVerifier)
+                else await self._named_part(project_id, part, at + place)
+            )
+            if isinstance(part, InlineVerifier):
+                inner = compile_config(part.kind, part.config, at + place)
+                await self.check_needs(project_id, inner.needs, f"{at}{place}/config")
+            config = KINDS[kind].Config
+            if issubclass(config, KindConfig) and not config.is_part:
+                raise Problem("invalid-config", f"the kind {kind} cannot be part of another", pointer=at + place)
+        for place, name in needs.backends.items():
+            if self._backends is None or not await self._backends.exists(name):
+                detail = f"no backend {wire.quote(name)}; an operator adds one with 'assay backends add'"
+                raise Problem("invalid-config", detail, pointer=at + place)
+
+    async def _named_part(self, project_id: UUID, name: str, at: str) -> str:
+        """The kind of a part's `name@version`."""
+        match = REFERENCE.fullmatch(name)
+        try:
+            found = await self.resolve(project_id, name)
+        except Problem as problem:
+            if problem.status >= 500:
+                raise
+            raise Problem("invalid-config", problem.detail, pointer=at) from None
+        if match is None or match[2] is None:
+            version = found.label if "@" in found.label else f"{name}@1"
+            detail = f"name a version, which never changes: {version}"
+            raise Problem("invalid-config", detail, pointer=at)
+        return found.kind
 
     def _get(self, key: tuple[object, ...]) -> Resolved | None:
         found = self._compiled.get(key)
@@ -169,8 +248,8 @@ class Registry:
 
 
 def _compiled(version: store.Version) -> Resolved:
-    verifier, _ = compile_config(version.kind, version.config)
-    return _resolved(version.id, version.label, version.kind, verifier)
+    compiled = compile_config(version.kind, version.config)
+    return _resolved(version.id, version.label, version.kind, compiled.verifier)
 
 
 def _resolved(version_id: UUID, label: str, kind: str, verifier: Verifier) -> Resolved:
@@ -183,9 +262,14 @@ def unknown_verifier(reference: str, pointer: str | None = None) -> Problem:
 
 
 async def register_builtins(connection: Connection) -> None:
-    """Register every kind with its defaults under its own name; a default that changed becomes a new version."""
+    """Register every kind with its defaults under its own name; a default that changed becomes a new version.
+
+    A kind whose configuration has a required field has no defaults to be registered with.
+    """
     for kind, cls in sorted(KINDS.items()):
-        _, config = compile_config(kind, {})
+        if any(field.is_required() for field in cls.Config.model_fields.values()):
+            continue
+        config = compile_config(kind, {}).config
         await store.register(
             connection,
             project_id=BUILTIN_PROJECT,
@@ -193,6 +277,6 @@ async def register_builtins(connection: Connection) -> None:
             kind=kind,
             config=wire.encode(config),
             config_sha256=config_sha256(kind, config),
-            description=wire.encode((cls.__doc__ or "").strip().split("\n\n")[0]),
+            description=wire.encode(summary(cls)),
             examples="[]",
         )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import structlog
 
+from app.registry import compile_config
 from sandbox.base import Sandbox
-from verifiers.base import KINDS, Context, Guard, Verifier, clip
+from verifiers.base import KINDS, Context, Guard, Item, Verdict, Verifier, clip
+from verifiers.lent import Other
 
 log = structlog.get_logger()
 
@@ -53,11 +55,22 @@ async def check_kinds(
     return failed
 
 
+def proving(guard: Guard, sandbox: Sandbox | None, seconds: float) -> Context:
+    """What a kind needs to prove itself: parts of other kinds are given by their configuration, never by a name."""
+
+    async def score(verifier: Other, items: Sequence[Item]) -> list[Verdict]:
+        if isinstance(verifier, str):
+            raise TypeError("known items name no registered verifier")
+        return await compile_config(verifier.kind, verifier.config).verifier.verify(items, ctx)
+
+    ctx = Context(time.monotonic() + seconds, guard, sandbox, score)
+    return ctx
+
+
 async def _failure(kind: str, guard: Guard, sandbox: Sandbox | None) -> str | None:
-    cls = KINDS[kind]
-    for number, example in enumerate(cls.examples):
-        verifier = cls(cls.Config.model_validate(example.config))
-        ctx = Context(time.monotonic() + PROOF_S, guard, sandbox)
+    for number, example in enumerate(KINDS[kind].examples):
+        verifier = compile_config(kind, example.config).verifier
+        ctx = proving(guard, sandbox, PROOF_S)
         [verdict] = await verifier.verify([example.item], ctx)
         if verdict.score != example.score:
             why = f": {verdict.error.message}" if verdict.error else ""

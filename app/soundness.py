@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from verifiers.base import Outcome, Step, Verdict, VerdictError
+from verifiers.base import Outcome, Pending, Step, Verdict, VerdictError
 
 NO_SCORE = frozenset((Outcome.UNSCORED, Outcome.PENDING))
 MAX_DEPTH = 32
@@ -24,14 +24,26 @@ def is_sound(verdict: object) -> bool:
     if verdict.outcome in NO_SCORE:
         scored = verdict.score is None and isinstance(verdict.error, VerdictError | None)
         scored = scored and (verdict.error is not None) == (verdict.outcome is Outcome.UNSCORED)
+        scored = scored and _sound_pending(verdict)
     else:
-        scored = _finite(verdict.score) and verdict.error is None
+        scored = _finite(verdict.score) and verdict.error is None and verdict.pending is None
     return (
         scored
         and _plain(verdict.detail)
         and (not verdict.full or _plain(verdict.full))
         and all(isinstance(name, str) and _finite(value) for name, value in verdict.components.items())
         and all(isinstance(step, Step) and _finite(step.score) for step in verdict.steps or ())
+    )
+
+
+def _sound_pending(verdict: Verdict) -> bool:
+    pending = verdict.pending
+    if verdict.outcome is not Outcome.PENDING:
+        return pending is None
+    return (
+        isinstance(pending, Pending)
+        and _finite(pending.wait_s)
+        and (pending.default is None or _finite(pending.default))
     )
 
 

@@ -28,6 +28,8 @@ from pydantic import (
 )
 
 from sandbox.base import Sandbox
+from verifiers.databases import Databases
+from verifiers.lent import Backends, Needs, Scorer
 
 MAX_DETAIL_CHARS = 200
 """Caller text quoted in a verdict's detail or in an error message is cut to this many characters."""
@@ -77,6 +79,12 @@ class ErrorType(StrEnum):
     """The sandbox failed, twice; not the item's doing."""
     UNSPLITTABLE_TEST = "unsplittable_test"
     """The tests can only run in one process with the program, which the configuration forbids. Not retryable."""
+    BACKEND_UNAVAILABLE = "backend_unavailable"
+    """A backend cannot be reached, took too long, or said that it cannot answer now."""
+    BACKEND_FAULT = "backend_fault"
+    """A backend answered with something that is no answer. Not retryable."""
+    DATABASE_UNAVAILABLE = "database_unavailable"
+    """There is no PostgreSQL for throw-away databases now."""
     VERIFIER_FAULT = "verifier_fault"
     """The verifier raised, or broke its contract (length, order, finiteness)."""
     NOT_RECORDED = "not_recorded"
@@ -177,6 +185,18 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Pending:
+    """What settles a verdict whose outcome is not known yet."""
+
+    wait_s: float
+    """Seconds after which `default` applies."""
+    default: float | None
+    """The score if nothing comes; None leaves the item unscored."""
+    key: str | None = None
+    """The caller's own name for what a signal will tell of."""
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What a verifier says of one item.
 
@@ -192,6 +212,8 @@ class Verdict:
     components: dict[str, float] = field(default_factory=dict)
     steps: tuple[Step, ...] | None = None
     error: VerdictError | None = None
+    pending: Pending | None = None
+    """Exactly where the outcome is `pending`."""
     transient: bool = False
     """Depends on the moment (a wall clock, a dead worker): never cached."""
 
@@ -288,6 +310,12 @@ class Context:
     guard: Guard
     sandbox: Sandbox | None = None
     """Where untrusted code runs; None in a process that has none."""
+    score: Scorer | None = None
+    """Scores items with another verifier; None where there is no engine."""
+    backends: Backends | None = None
+    """The servers that an operator configured."""
+    databases: Databases | None = None
+    """PostgreSQL for throw-away databases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +323,8 @@ class Example:
     """A known item by which a kind proves itself before the service is ready."""
 
     item: Item
-    score: float
+    score: float | None
+    """None: pending."""
     config: dict[str, Any] = field(default_factory=dict)
 
 
@@ -344,9 +373,17 @@ class Strict(BaseModel):
 
 
 class KindConfig(Strict):
-    """Base of every kind's configuration."""
+    """Base of every kind's configuration. A kind whose configuration has a required field has no built-in verifier."""
 
     model_config = ConfigDict(frozen=True)
+    inline_scope: ClassVar[Literal["score", "register"]] = "score"
+    """The scope that sending the configuration with a request takes."""
+    is_part: ClassVar[bool] = True
+    """Whether other verifiers may be made of it."""
+
+    def needs(self) -> Needs:
+        """The verifiers and backends that must exist for this configuration to work."""
+        return Needs()
 
 
 KINDS: dict[str, type[Verifier]] = {}

@@ -11,11 +11,12 @@ from pydantic_core import CoreSchema, core_schema
 
 from app import wire
 from app.api.deps import Body, Received, authorized, json_response, services, takes
+from app.auth import Principal
 from app.engine import Inline, Options, Reference, Task
 from app.errors import Problem
+from app.registry import inline_scope
 from app.results import Detail, ScoredBatch
 from app.services import Services
-from app.store.projects import Project
 from app.store.writer import IdempotencyRow
 from verifiers.base import MAX_FIELDS, ErrorType, Item, Outcome, Strict, explain, pointer
 
@@ -182,6 +183,12 @@ class _References:
             self._known[key] = known
         return known
 
+    def require_scopes(self, who: Principal) -> None:
+        """Raise `Problem` (403) where a verifier that the request sends takes a scope that the key lacks."""
+        for reference in self._known.values():
+            if isinstance(reference, Inline):
+                who.require(inline_scope(reference.kind, reference.config))
+
     def task(self, item: ScoreItem | UnreadableItem) -> Task:
         """The engine's form of an item."""
         if isinstance(item, UnreadableItem):
@@ -196,15 +203,15 @@ async def score(request: Request) -> Response:
     state = services(request)
     who = await authorized(request, "score")
     async with Received(request, ScoreRequest) as body:
-        batch = await _score(state, who.project, body)
+        batch = await _score(state, who, body)
         on_error = body.value.options.on_error
         if on_error == "fail":
             _require_scored(batch)
         return json_response(batch.encoded(zero=on_error == "zero"))
 
 
-async def _score(state: Services, project: Project, body: Body[ScoreRequest]) -> ScoredBatch:
-    request = body.value
+async def _score(state: Services, who: Principal, body: Body[ScoreRequest]) -> ScoredBatch:
+    request, project = body.value, who.project
     options = Options(
         deadline_s=request.options.deadline_ms / 1000,
         cache=request.options.cache,
@@ -215,6 +222,7 @@ async def _score(state: Services, project: Project, body: Body[ScoreRequest]) ->
     references = _References()
     verifier = references.of(request.verifier)
     tasks = [references.task(item) for item in request.items]
+    references.require_scopes(who)
     if body.key is None:
         return await state.engine.score(project, verifier, tasks, options)
     claim = IdempotencyRow(project.id, body.key, body.sha256)

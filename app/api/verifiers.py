@@ -30,6 +30,7 @@ from app.idempotency import Answer, answer_once
 from app.registry import NAME, REFERENCE, compile_config, config_sha256, unknown_verifier
 from app.store import verifiers as store
 from app.store.database import Connection
+from app.store.projects import Project
 from verifiers.base import KINDS, Completion, ErrorType, Item, Prompt, Strict, Verifier
 
 router = APIRouter(tags=["verifiers"])
@@ -135,12 +136,13 @@ async def register_verifier(request: Request) -> Response:
         asked = body.value
         if asked.name in KINDS:
             raise Problem("conflict", f"{asked.name!r} is a built-in verifier; choose another name", pointer="/name")
-        verifier, config = compile_config(asked.kind, asked.config)
+        compiled = compile_config(asked.kind, asked.config)
+        await state.registry.check_needs(who.project.id, compiled.needs, at="/config")
         examples = wire.encode([example.model_dump() for example in asked.examples])
         if len(examples) > MAX_EXAMPLES_BYTES:
             detail = f"/examples: {len(examples):,} bytes, more than the {MAX_EXAMPLES_BYTES:,} that are kept"
             raise Problem("invalid-body", detail, pointer="/examples")
-        await _check_examples(state.engine, asked.kind, verifier, asked.examples)
+        await _check_examples(state.engine, who.project, asked.kind, compiled.verifier, asked.examples)
 
         async def produce(connection: Connection) -> Answer:
             version_id, new = await store.register(
@@ -148,8 +150,8 @@ async def register_verifier(request: Request) -> Response:
                 project_id=who.project.id,
                 name=asked.name,
                 kind=asked.kind,
-                config=wire.encode(config),
-                config_sha256=config_sha256(asked.kind, config),
+                config=wire.encode(compiled.config),
+                config_sha256=config_sha256(asked.kind, compiled.config),
                 description=wire.encode(asked.description),
                 examples=examples,
             )
@@ -161,7 +163,9 @@ async def register_verifier(request: Request) -> Response:
         return answered(await answer_once(state.database, who.project.id, body.key, body.sha256, produce))
 
 
-async def _check_examples(engine: Engine, kind: str, verifier: Verifier, examples: Sequence[RegisterExample]) -> None:
+async def _check_examples(
+    engine: Engine, project: Project, kind: str, verifier: Verifier, examples: Sequence[RegisterExample]
+) -> None:
     """Raise `Problem` (422) unless every example scores as it declares; 503 where that cannot be told now."""
     if not examples:
         return
@@ -169,7 +173,7 @@ async def _check_examples(engine: Engine, kind: str, verifier: Verifier, example
         Item(prompt=example.prompt, completion=example.completion, reference=example.reference)
         for example in examples
     ]
-    verdicts = await engine.trial(kind, verifier, items)
+    verdicts = await engine.trial(project, kind, verifier, items)
     for number, (example, verdict) in enumerate(zip(examples, verdicts, strict=True)):
         where = f"/examples/{number}"
         if verdict.score is not None and example.holds(verdict.score):

@@ -45,6 +45,7 @@ from verifiers.base import (
     KindConfig,
     Message,
     Outcome,
+    Pending,
     Step,
     Verdict,
     past_deadline,
@@ -400,7 +401,10 @@ UNSOUND: dict[str, Any] = {
     "inf": replace(GOOD, score=math.inf),
     "-inf": replace(GOOD, score=-math.inf),
     "score with unscored": replace(past_deadline(), score=0.0),
-    "score with pending": Verdict(Outcome.PENDING, 1.0),
+    "score with pending": Verdict(Outcome.PENDING, 1.0, pending=Pending(60.0, None)),
+    "pending without what settles it": Verdict(Outcome.PENDING, None),
+    "pending with a score": Verdict(Outcome.CORRECT, 1.0, pending=Pending(60.0, None)),
+    "pending with an infinite default": Verdict(Outcome.PENDING, None, pending=Pending(60.0, float("inf"))),
     "unscored without an error": Verdict(Outcome.UNSCORED, None),
     "no score": Verdict(Outcome.CORRECT, None),
     "error with a score": replace(GOOD, error=past_deadline().error),
@@ -570,7 +574,7 @@ async def test_a_kind_that_costs_less_than_looking_up_is_not_cached(bench: Bench
     "moment",
     [
         Verdict(Outcome.TIMEOUT, 0.0, transient=True),
-        Verdict(Outcome.PENDING, None),
+        Verdict(Outcome.PENDING, None, pending=Pending(60.0, None)),
         past_deadline(),
         Verdict.bad_item("reference: no"),
         Verdict.unscored(ErrorType.WORKER_LOST, "x", retryable=True),
@@ -838,7 +842,7 @@ async def test_without_a_sandbox_code_is_unscored_and_others_serve(bench: Bench)
     assert [error(result) for result in first.results] == [ErrorType.SANDBOX_UNAVAILABLE, ErrorType.KIND_UNAVAILABLE]
     said = json.loads("{" + first.results[0].body + "}")["error"]
     assert (said["message"], said["retryable"]) == ("no engine answers; start Docker", True)
-    [trial] = await bench.engine.trial("throwaway", kind, [Item(completion="a")])
+    [trial] = await bench.engine.trial(ONE, "throwaway", kind, [Item(completion="a")])
     assert trial.error is not None
     assert trial.error.type is ErrorType.SANDBOX_UNAVAILABLE
     assert kind.batches == []
@@ -858,12 +862,12 @@ async def test_an_engine_without_a_sandbox_says_so(bench: Bench) -> None:
 async def test_a_trial_verifies_and_records_nothing(bench: Bench) -> None:
     kind = Kind()
     items = [Item(completion=text) for text in ("aa", "raise", "aa", "bad")]
-    verdicts = await bench.engine.trial("throwaway", kind, items)
+    verdicts = await bench.engine.trial(ONE, "throwaway", kind, items)
     assert [one.score for one in verdicts] == [2, None, 2, None]
     assert bench.ledger.batches == []
     assert len(bench.cache) == 0
     bench.engine.unavailable = {"throwaway": "x"}
-    for one in await bench.engine.trial("throwaway", kind, items):
+    for one in await bench.engine.trial(ONE, "throwaway", kind, items):
         assert one.error is not None
         assert one.error.type is ErrorType.KIND_UNAVAILABLE
 

@@ -94,7 +94,7 @@ def registry(database: Database) -> Registry:
 async def register(
     database: Database, project: UUID, name: str, kind: str = "echo", **config: Any
 ) -> tuple[UUID, bool]:
-    _, complete = compile_config(kind, config)
+    complete = compile_config(kind, config).config
     async with database.begin() as connection:
         return await store.register(
             connection, project_id=project, name=name, kind=kind, config=json.dumps(complete),
@@ -126,10 +126,10 @@ def score_of(resolved: module.Resolved) -> float:
 
 
 def test_a_configuration_comes_back_with_its_defaults() -> None:
-    verifier, complete = compile_config("echo", {"score": 2})
-    assert isinstance(verifier, Echo)
-    assert complete == {"score": 2.0, "names": {}}
-    assert compile_config("echo", complete)[1] == complete
+    compiled = compile_config("echo", {"score": 2})
+    assert isinstance(compiled.verifier, Echo)
+    assert compiled.config == {"score": 2.0, "names": {}}
+    assert compile_config("echo", compiled.config).config == compiled.config
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ class Inlines:
     """Knows no names, and every configuration that a request sends."""
 
     async def inline(self, _: UUID, kind: str, config: Any) -> Resolved:
-        verifier, _complete = compile_config(kind, config, at="/verifier")
+        verifier = compile_config(kind, config, at="/verifier").verifier
         return Resolved(uuid7(), f"{kind}@inline", kind, verifier.revision, verifier, caches=False)
 
 

@@ -20,9 +20,12 @@ def test_every_kind_is_listed_with_its_schemas(project: Project) -> None:
     for kind in listed.values():
         assert set(kind) == {
             "kind", "description", "revision", "deterministic", "available", "config_schema", "reference_schema",
+            "examples",
         }  # fmt: skip
         assert kind["available"] is True
         assert kind["description"]
+        assert "\n" not in kind["description"]
+        assert kind["examples"]
         assert kind["revision"] >= 1
         for name in ("config_schema", "reference_schema"):
             jsonschema.Draft202012Validator.check_schema(kind[name])

@@ -1,0 +1,64 @@
+"""What the engine lends a kind besides workers and the sandbox, and how a configuration says that it needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from verifiers.base import ErrorType, Item, Verdict
+
+
+class InlineVerifier(BaseModel):
+    """A verifier given by its kind and configuration instead of a name."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    kind: str = Field(max_length=100, description="A kind's name.", examples=["regex"])
+    config: dict[str, Any] = Field(default_factory=dict, description="By the kind's configuration.")
+
+
+Other = str | InlineVerifier
+"""Another verifier: `name@version`, or a kind and its configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a configuration needs to exist, each by the JSON pointer inside the configuration that names it."""
+
+    verifiers: Mapping[str, Other] = field(default_factory=dict)
+    backends: Mapping[str, str] = field(default_factory=dict)
+
+
+class Scorer(Protocol):
+    """Scores items with another verifier, for kinds that are made of others."""
+
+    async def __call__(self, verifier: Other, items: Sequence[Item]) -> list[Verdict]:
+        """One verdict per item, in order, by the deadline of the context; a verifier that cannot work is `unscored`."""
+        ...
+
+
+class BackendError(Exception):
+    """A backend gave no usable answer; becomes `unscored`."""
+
+    def __init__(self, type: ErrorType, message: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.type = type
+        self.retryable = retryable
+
+
+class Backends(Protocol):
+    """The servers that an operator configured, by name. Their addresses and keys are not for kinds to see."""
+
+    async def exists(self, name: str) -> bool:
+        """Whether there is a backend of that name."""
+        ...
+
+    async def post(self, name: str, body: Any, *, deadline: float) -> Any:
+        """Send a JSON value to a backend; its answer's JSON value (finite numbers, bounded size and depth).
+
+        Returns or raises by `deadline` (`time.monotonic()` seconds). Raises `BackendError`.
+        """
+        ...
