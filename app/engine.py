@@ -15,6 +15,7 @@ import structlog
 from app import metrics, wire
 from app.cache import VerdictCache
 from app.errors import Problem
+from app.parts import PartScorer
 from app.recorder import Recorder
 from app.registry import Registry, Resolved
 from app.results import Detail, Result, ScoredBatch, verdict_body, without_text
@@ -26,7 +27,7 @@ from app.store.writer import Batch, CompletionRow, IdempotencyRow, ScoreRow
 from sandbox.base import Sandbox
 from verifiers.base import Context, ErrorType, GivingWay, Guard, Item, Outcome, Verdict, Verifier, past_deadline
 from verifiers.databases import Databases
-from verifiers.lent import Backends, Other
+from verifiers.lent import Backends
 
 log = structlog.get_logger()
 
@@ -313,24 +314,13 @@ class Engine:
             slot.ms = each
 
     def _context(self, project: Project, deadline: float) -> Context:
-        async def score(verifier: Other, items: Sequence[Item]) -> list[Verdict]:
-            return await self._score_part(project, verifier, items, deadline)
+        async def verify(resolved: Resolved, items: Sequence[Item]) -> list[Verdict]:
+            slots = [Slot(resolved=resolved) for _ in items]
+            await self._verify_group(project, slots, items, Options(), deadline)
+            return [slot.verdict or _fault("no verdict") for slot in slots]
 
-        return Context(deadline, self._guard, self._sandbox, score, self._backends, self._databases)
-
-    async def _score_part(
-        self, project: Project, verifier: Other, items: Sequence[Item], deadline: float
-    ) -> list[Verdict]:
-        """`Context.score`: verdicts of another verifier, reused like any others, and not recorded."""
-        try:
-            resolved = await self._registry.part(project.id, verifier)
-        except Problem as problem:
-            if problem.status < 500:
-                return [Verdict.unscored(ErrorType.VERIFIER_FAULT, problem.detail, retryable=False)] * len(items)
-            return [Verdict.unscored(ErrorType.KIND_UNAVAILABLE, problem.detail, retryable=True)] * len(items)
-        slots = [Slot(resolved=resolved) for _ in items]
-        await self._verify_group(project, slots, items, Options(), deadline)
-        return [slot.verdict or _fault("no verdict") for slot in slots]
+        parts = PartScorer(self._registry, project.id, verify)
+        return Context(deadline, self._guard, self._sandbox, parts, self._backends, self._databases)
 
     async def _within(self, resolved: Resolved, items: Sequence[Item], ctx: Context) -> Sequence[Verdict]:
         """The kind's verdicts; if it overruns its deadline it is left to finish, and the engine answers for it."""

@@ -25,7 +25,7 @@ from app.store import verifiers as store
 from app.store.database import Connection, Database
 from app.store.tables import BUILTIN_PROJECT
 from verifiers.base import KINDS, ConfigError, KindConfig, Verifier, explain, pointer
-from verifiers.lent import Backends, InlineVerifier, Needs, Other
+from verifiers.lent import Backends, Cost, InlineVerifier, Needs, Other
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 REFERENCE = re.compile(rf"({NAME})(?:@([1-9][0-9]{{0,8}}))?")
@@ -45,6 +45,7 @@ class Resolved:
     revision: int
     verifier: Verifier
     caches: bool
+    cost: Cost = Cost.LOOP
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,7 @@ class Registry:
         digest = config_sha256(kind, compiled.config)
         async with self._database.begin() as connection:
             version_id = await store.ensure_inline(connection, project_id, kind, wire.encode(compiled.config), digest)
-        return self._keep(as_sent, _resolved(version_id, f"{kind}@inline", kind, compiled.verifier))
+        return self._keep(as_sent, _resolved(version_id, f"{kind}@inline", kind, compiled))
 
     async def part(self, project_id: UUID, part: Other) -> Resolved:
         """A verifier that another one is made of. Raises `Problem`.
@@ -177,7 +178,7 @@ class Registry:
             return cached
         compiled = compile_config(part.kind, part.config)
         version_id = UUID(bytes=config_sha256(part.kind, compiled.config)[:16])
-        return self._keep(key, _resolved(version_id, f"{part.kind}@inline", part.kind, compiled.verifier))
+        return self._keep(key, _resolved(version_id, f"{part.kind}@inline", part.kind, compiled))
 
     async def check_needs(self, project_id: UUID, needs: Needs, at: str) -> None:
         """Raise `Problem` (422) unless what a configuration at `at` needs exists and can be used."""
@@ -248,12 +249,21 @@ class Registry:
 
 
 def _compiled(version: store.Version) -> Resolved:
-    compiled = compile_config(version.kind, version.config)
-    return _resolved(version.id, version.label, version.kind, compiled.verifier)
+    return _resolved(version.id, version.label, version.kind, compile_config(version.kind, version.config))
 
 
-def _resolved(version_id: UUID, label: str, kind: str, verifier: Verifier) -> Resolved:
-    return Resolved(version_id, label, kind, verifier.revision, verifier, verifier.cache != "none")
+def _resolved(version_id: UUID, label: str, kind: str, compiled: Compiled) -> Resolved:
+    verifier = compiled.verifier
+    return Resolved(version_id, label, kind, verifier.revision, verifier, verifier.cache != "none", cost_of(compiled))
+
+
+def cost_of(compiled: Compiled) -> Cost:
+    """What verifying an item takes."""
+    if compiled.needs.backends:
+        return Cost.BACKEND
+    if compiled.verifier.sandboxed:
+        return Cost.SANDBOX
+    return Cost.WORKER if compiled.verifier.guarded and compiled.verifier.cache != "none" else Cost.LOOP
 
 
 def unknown_verifier(reference: str, pointer: str | None = None) -> Problem:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import structlog
 
-from app.registry import compile_config
+from app.registry import Compiled, compile_config, cost_of
 from sandbox.base import Sandbox
 from verifiers.base import KINDS, Context, Guard, Item, Verdict, Verifier, clip
-from verifiers.lent import Other
+from verifiers.lent import Cost, Other
 
 log = structlog.get_logger()
 
@@ -55,16 +56,29 @@ async def check_kinds(
     return failed
 
 
+class _Parts:
+    """Scores the parts of known items, which are given by their configuration and never by a name."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+
+    async def cost(self, verifier: Other) -> Cost:
+        return cost_of(_part(verifier))
+
+    async def __call__(self, verifier: Other, items: Sequence[Item]) -> list[Verdict]:
+        return await _part(verifier).verifier.verify(items, self._ctx)
+
+
+def _part(part: Other) -> Compiled:
+    if isinstance(part, str):
+        raise TypeError("known items name no registered verifier")
+    return compile_config(part.kind, part.config)
+
+
 def proving(guard: Guard, sandbox: Sandbox | None, seconds: float) -> Context:
-    """What a kind needs to prove itself: parts of other kinds are given by their configuration, never by a name."""
-
-    async def score(verifier: Other, items: Sequence[Item]) -> list[Verdict]:
-        if isinstance(verifier, str):
-            raise TypeError("known items name no registered verifier")
-        return await compile_config(verifier.kind, verifier.config).verifier.verify(items, ctx)
-
-    ctx = Context(time.monotonic() + seconds, guard, sandbox, score)
-    return ctx
+    """What a kind needs to prove itself on known items."""
+    ctx = Context(time.monotonic() + seconds, guard, sandbox)
+    return replace(ctx, score=_Parts(ctx))
 
 
 async def _failure(kind: str, guard: Guard, sandbox: Sandbox | None) -> str | None:

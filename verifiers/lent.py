@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,11 +33,27 @@ class Needs:
     backends: Mapping[str, str] = field(default_factory=dict)
 
 
+class Cost(IntEnum):
+    """What verifying an item takes, from cheap to costly."""
+
+    LOOP = 0
+    """Microseconds on the event loop, for most items."""
+    WORKER = 1
+    """A guarded worker."""
+    SANDBOX = 2
+    BACKEND = 3
+    """A server that an operator configured."""
+
+
 class Scorer(Protocol):
     """Scores items with another verifier, for kinds that are made of others."""
 
+    async def cost(self, verifier: Other) -> Cost:
+        """What the verifier takes; `LOOP` for one that cannot work."""
+        ...
+
     async def __call__(self, verifier: Other, items: Sequence[Item]) -> list[Verdict]:
-        """One verdict per item, in order, by the deadline of the context; a verifier that cannot work is `unscored`."""
+        """One verdict per item, in order, by the context's deadline; a verifier that cannot work is `unscored`."""
         ...
 
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from app.guarded.pool import GuardedPool
 from app.kind_pages.page import index, page
+from app.selfcheck import proving
 from app.services import opened_sandbox
 from app.settings import Settings
-from verifiers.base import KINDS, Context, load_kinds
+from verifiers.base import KINDS, load_kinds
 
 FOLDER = Path(__file__).parents[2] / "docs" / "kinds"
 SCORING_S = 120.0
@@ -32,8 +32,8 @@ async def outcomes(chosen: Sequence[str]) -> dict[str, list[str]]:
             cls = KINDS[kind]
             found[kind] = []
             for number, example in enumerate(cls.examples):
-                ctx = Context(time.monotonic() + SCORING_S, guard, sandbox)
-                [verdict] = await cls(cls.Config.model_validate(example.config)).verify([example.item], ctx)
+                verifier = cls(cls.Config.model_validate(example.config))
+                [verdict] = await verifier.verify([example.item], proving(guard, sandbox, SCORING_S))
                 if verdict.score != example.score:
                     why = verdict.error.message if verdict.error else verdict.detail
                     raise RuntimeError(f"{kind}: example {number} scores {verdict.score}, not {example.score}: {why}")

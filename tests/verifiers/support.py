@@ -6,7 +6,8 @@ import importlib
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -23,6 +24,7 @@ from verifiers.base import (
     Verifier,
     load_kinds,
 )
+from verifiers.lent import Cost, Other
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=200)
 """Text that may hold NUL and lone surrogates."""
@@ -77,6 +79,26 @@ class FaultyGuard:
         return [self._result] * len(payloads)
 
 
+class Parts:
+    """Scores with verifiers given by their configuration, and with those of `named`."""
+
+    def __init__(self, ctx: Context, named: Mapping[str, Verifier] | None = None) -> None:
+        self._ctx = ctx
+        self._named = named or {}
+        self.asked: list[tuple[Other, int]] = []
+        """Every verifier that was asked so far, with the number of items."""
+
+    async def cost(self, verifier: Other) -> Cost:
+        return Cost.SANDBOX if self._of(verifier).sandboxed else Cost.LOOP
+
+    async def __call__(self, verifier: Other, items: Sequence[Item]) -> list[Verdict]:
+        self.asked.append((verifier, len(items)))
+        return await self._of(verifier).verify(items, self._ctx)
+
+    def _of(self, verifier: Other) -> Verifier:
+        return self._named[verifier] if isinstance(verifier, str) else configured(verifier.kind, verifier.config)
+
+
 def configured(kind: str, config: dict[str, Any] | None = None) -> Verifier:
     """A verifier from the configuration as a caller writes it."""
     cls = load_kinds()[kind]
@@ -92,7 +114,8 @@ async def score_all(
     seconds: float = 60,
 ) -> list[Verdict]:
     """Every item's verdict, with a minute's time."""
-    return await verifier.verify(items, Context(time.monotonic() + seconds, guard or InProcessGuard(), sandbox))
+    ctx = Context(time.monotonic() + seconds, guard or InProcessGuard(), sandbox)
+    return await verifier.verify(items, replace(ctx, score=Parts(ctx)))
 
 
 async def score(
@@ -111,9 +134,9 @@ async def score(
 def assert_sound(verdict: Verdict) -> None:
     """What holds of every verdict: a finite score and a stage, or none and an error; and plain JSON."""
     if verdict.score is None:
-        assert verdict.outcome == "unscored"
-        assert verdict.error is not None
-        assert verdict.error.message
+        assert verdict.outcome == ("unscored" if verdict.pending is None else "pending")
+        assert (verdict.error is None) == (verdict.pending is not None)
+        assert verdict.error is None or verdict.error.message
     else:
         assert math.isfinite(verdict.score)
         assert verdict.error is None
