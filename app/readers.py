@@ -65,6 +65,8 @@ class Choice:
     """The field that holds the completion, or a list of several; None: one of the usual names."""
     gold: bool = False
     """Score the data set's own answers instead of completions."""
+    references: bool = False
+    """Plain rows are references to check, with or without a completion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +250,10 @@ def _items(
 
 
 def _plain(row: Mapping[str, Any], number: int, choice: Choice) -> tuple[list[dict[str, Any]], bool]:
+    if choice.references:
+        if "reference" not in row:
+            raise RowError("'reference' is missing")
+        return [dict(row)], False
     if choice.gold:
         raise RowError("a plain row has no answer of the data set's own to score with --gold")
     name = _completion_name(row, ("completion",), choice)

@@ -24,12 +24,13 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
-    model_validator,
 )
 
 from sandbox.base import Sandbox
 from verifiers.databases import Databases
 from verifiers.lent import Backends, Needs, Scorer
+from verifiers.strict import MAX_FIELDS as MAX_FIELDS
+from verifiers.strict import Strict as Strict
 
 MAX_DETAIL_CHARS = 200
 """Caller text quoted in a verdict's detail or in an error message is cut to this many characters."""
@@ -85,6 +86,8 @@ class ErrorType(StrEnum):
     """A backend answered with something that is no answer. Not retryable."""
     DATABASE_UNAVAILABLE = "database_unavailable"
     """There is no PostgreSQL for throw-away databases now."""
+    NO_SIGNAL = "no_signal"
+    """No signal told of the outcome in time, and the verifier has no default. Not retryable."""
     VERIFIER_FAULT = "verifier_fault"
     """The verifier raised, or broke its contract (length, order, finiteness)."""
     NOT_RECORDED = "not_recorded"
@@ -355,25 +358,8 @@ class Verifier(Protocol):
         ...
 
 
-MAX_FIELDS = 100
-"""Fields of an object whose fields are declared; more are refused before each gets an error of its own."""
-
-
-class Strict(BaseModel):
-    """Base of what a caller fills in: unknown fields are refused, types are not guessed, numbers are finite."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _few_fields(cls, value: Any) -> Any:
-        if isinstance(value, dict) and len(value) > MAX_FIELDS:
-            raise ValueError(f"has {len(value)} fields, more than are known")
-        return value
-
-
 class KindConfig(Strict):
-    """Base of every kind's configuration. A kind whose configuration has a required field has no built-in verifier."""
+    """Base of every kind's configuration. A kind that has a required field has no built-in verifier."""
 
     model_config = ConfigDict(frozen=True)
     inline_scope: ClassVar[Literal["score", "register"]] = "score"

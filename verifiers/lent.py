@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from verifiers.strict import Strict
 
 if TYPE_CHECKING:
     from verifiers.base import ErrorType, Item, Verdict
 
 
-class InlineVerifier(BaseModel):
+class InlineVerifier(Strict):
     """A verifier given by its kind and configuration instead of a name."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-    kind: str = Field(max_length=100, description="A kind's name.", examples=["regex"])
-    config: dict[str, Any] = Field(default_factory=dict, description="By the kind's configuration.")
+    model_config = ConfigDict(frozen=True)
+    kind: str = Field(max_length=100, description="A kind's name.", examples=["math"])
+    config: dict[str, Any] = Field(default_factory=dict, description="By the kind's `config_schema`.")
 
 
 Other = str | InlineVerifier
@@ -78,4 +80,13 @@ class Backends(Protocol):
 
         Returns or raises by `deadline` (`time.monotonic()` seconds). Raises `BackendError`.
         """
+        ...
+
+
+@runtime_checkable
+class HasGold(Protocol):
+    """A verifier that can write the completion that a reference must accept."""
+
+    def gold(self, reference: Any) -> str:
+        """A completion that scores 1, if the reference can be used at all. Raises `BadItemError`."""
         ...

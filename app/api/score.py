@@ -19,6 +19,7 @@ from app.results import Detail, ScoredBatch
 from app.services import Services
 from app.store.writer import IdempotencyRow
 from verifiers.base import MAX_FIELDS, ErrorType, Item, Outcome, Strict, explain, pointer
+from verifiers.lent import InlineVerifier
 
 router = APIRouter(tags=["score"])
 
@@ -26,13 +27,6 @@ MAX_ITEMS = 4096
 MAX_VERIFIERS = 256
 """Different verifiers that one request may use."""
 RUN = r"^[^\x00-\x1f\x7f]{1,200}$"
-
-
-class InlineVerifier(Strict):
-    """A verifier sent with the request: its kind and configuration. It is recorded, but has no name."""
-
-    kind: str = Field(max_length=100, examples=["math"])
-    config: dict[str, Any] = Field(default_factory=dict)
 
 
 class ScoreItem(Item):

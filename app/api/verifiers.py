@@ -26,12 +26,14 @@ from app.api.deps import (
 )
 from app.engine import Engine
 from app.errors import Problem
+from app.golds import Gold, fault_of, items_of
 from app.idempotency import Answer, answer_once
 from app.registry import NAME, REFERENCE, compile_config, config_sha256, unknown_verifier
 from app.store import verifiers as store
 from app.store.database import Connection
 from app.store.projects import Project
 from verifiers.base import KINDS, Completion, ErrorType, Item, Prompt, Strict, Verifier
+from verifiers.lent import HasGold
 
 router = APIRouter(tags=["verifiers"])
 
@@ -166,9 +168,13 @@ async def register_verifier(request: Request) -> Response:
 async def _check_examples(
     engine: Engine, project: Project, kind: str, verifier: Verifier, examples: Sequence[RegisterExample]
 ) -> None:
-    """Raise `Problem` (422) unless every example scores as it declares; 503 where that cannot be told now."""
+    """Raise `Problem` (422) unless every example scores as it declares; 503 where that cannot be told now.
+
+    A reference must accept its own answer too, where the kind can write that.
+    """
     if not examples:
         return
+    await _check_references(engine, project, kind, verifier, examples)
     items = [
         Item(prompt=example.prompt, completion=example.completion, reference=example.reference)
         for example in examples
@@ -188,6 +194,20 @@ async def _check_examples(
             else f"{where}: expected {example.expect}, but it was not scored: {got}",
             pointer=where,
         )
+
+
+async def _check_references(
+    engine: Engine, project: Project, kind: str, verifier: Verifier, examples: Sequence[RegisterExample]
+) -> None:
+    if not isinstance(verifier, HasGold):
+        return
+    items = items_of(verifier, [Gold(example.reference) for example in examples])
+    usable = {number: item for number, item in enumerate(items) if isinstance(item, Item)}
+    verdicts = await engine.trial(project, kind, verifier, list(usable.values()))
+    for number, verdict in zip(usable, verdicts, strict=True):
+        if verdict.score is not None and (fault := fault_of(verdict)):
+            where = f"/examples/{number}/reference"
+            raise Problem("example-failed", f"{where}: {fault}", pointer=where)
 
 
 @router.get("/verifiers", response_model=Page[VerifierVersion], operation_id="list_verifiers")
