@@ -15,7 +15,7 @@ from pydantic import Field, TypeAdapter
 
 from app import registry as module
 from app.errors import Problem
-from app.registry import Registry, compile_config, config_sha256, register_builtins
+from app.registry import Registry, compile_config, config_sha256, inline_scope, register_builtins
 from app.store import projects
 from app.store import verifiers as store
 from app.store.database import Database
@@ -23,6 +23,7 @@ from app.store.tables import BUILTIN_PROJECT
 from tests.app.store.proxy import proxied
 from tests.app.store.rows import fetch
 from verifiers.base import KINDS, ConfigError, Context, Item, KindConfig, Verdict
+from verifiers.lent import Cost, InlineVerifier, Needs
 
 
 class Echo:
@@ -42,6 +43,7 @@ class Echo:
     reference: ClassVar[Any] = TypeAdapter(Any)
     examples: ClassVar[Any] = ()
     guarded: ClassVar[Any] = ()
+    sandboxed: ClassVar[bool] = False
 
     def __init__(self, config: Config) -> None:
         if config.score > 100:
@@ -59,12 +61,45 @@ class Uncached(Echo):
     cache = "none"
 
 
+class Made(Echo):
+    """Is made of another."""
+
+    class Config(KindConfig):
+        is_part: ClassVar[bool] = False
+        part: str | InlineVerifier = "echo"
+        server: str | None = None
+
+        def needs(self) -> Needs:
+            return Needs({"/part": self.part}, {} if self.server is None else {"/server": self.server})
+
+    kind = "made"
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+
+class Privileged(Echo):
+    """Takes the scope to register."""
+
+    class Config(KindConfig):
+        inline_scope: ClassVar[Any] = "register"
+        code: str
+
+    kind = "privileged"
+    sandboxed: ClassVar[bool] = True
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+
 @pytest.fixture(autouse=True)
 def kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(KINDS):
         monkeypatch.delitem(KINDS, name)
     monkeypatch.setitem(KINDS, "echo", Echo)
     monkeypatch.setitem(KINDS, "uncached", Uncached)
+    monkeypatch.setitem(KINDS, "made", Made)
+    monkeypatch.setitem(KINDS, "privileged", Privileged)
 
 
 @pytest.fixture
@@ -321,8 +356,8 @@ async def test_pages_of_verifiers_show_the_latest_of_each_name(database: Databas
     await archive(database, mine, "c")
     async with database.begin() as connection:
         everything = await store.list_page(connection, mine, None, 100)
-        assert [version.label for version in everything] == ["a@2", "b@1", "echo@1", "uncached@1"]
-        assert [version.builtin for version in everything] == [False, False, False, True]
+        assert [version.label for version in everything] == ["a@2", "b@1", "echo@1", "made@1", "uncached@1"]
+        assert [version.builtin for version in everything] == [False, False, False, True, True]
         assert [v.label for v in await store.list_page(connection, mine, "a", 2)] == ["b@1", "echo@1"]
         assert [v.label for v in await store.versions_page(connection, mine, "a", None, 10)] == ["a@2", "a@1"]
         assert [v.label for v in await store.versions_page(connection, mine, "a", 2, 10)] == ["a@1"]
@@ -468,4 +503,118 @@ async def test_compiled_verifiers_are_kept_and_bounded(
 
 async def test_names_are_no_sql(database: Database, mine: UUID) -> None:
     assert await store.latest(database, [(mine, "echo' OR 1=1 --"), (mine, "")]) == {}
-    assert await fetch(database, "SELECT count(*) FROM verifiers") == [(2,)]
+    assert await fetch(database, "SELECT count(*) FROM verifiers") == [(3,)]
+
+
+# --- verifiers made of others
+
+
+class Servers:
+    """Backends of which one exists."""
+
+    async def exists(self, name: str) -> bool:
+        return name == "there"
+
+    async def post(self, name: str, body: Any, *, deadline: float) -> Any:
+        raise AssertionError("nothing is sent to see whether it exists")
+
+
+async def refused(registry: Registry, project: UUID, config: dict[str, Any]) -> tuple[str, str | None]:
+    with pytest.raises(Problem) as caught:
+        await registry.check_needs(project, compile_config("made", config).needs, "/config")
+    assert (caught.value.name, caught.value.status) == ("invalid-config", 422)
+    return caught.value.detail, caught.value.pointer
+
+
+async def test_a_part_is_named_with_its_version(database: Database, registry: Registry, mine: UUID) -> None:
+    await register(database, mine, "own", score=3)
+    await registry.check_needs(mine, compile_config("made", {"part": "own@1"}).needs, "/config")
+    await registry.check_needs(mine, compile_config("made", {"part": "echo@1"}).needs, "/config")
+    said, pointer = await refused(registry, mine, {"part": "own"})
+    assert (said, pointer) == ("name a version, which never changes: own@1", "/config/part")
+
+
+async def test_a_part_that_is_not_there_is_refused(
+    database: Database, registry: Registry, mine: UUID, theirs: UUID
+) -> None:
+    await register(database, theirs, "other")
+    for name in ("other@1", "none@1", "echo@2", "no name", ""):
+        said, pointer = await refused(registry, mine, {"part": name})
+        assert said.startswith("no verifier ")
+        assert pointer == "/config/part"
+
+
+async def test_what_is_made_of_others_is_no_part(database: Database, registry: Registry, mine: UUID) -> None:
+    await register(database, mine, "whole", "made", part="echo@1")
+    for part in ("whole@1", {"kind": "made", "config": {"part": "echo@1"}}):
+        assert await refused(registry, mine, {"part": part}) == (
+            "the kind made cannot be part of another", "/config/part",
+        )  # fmt: skip
+
+
+async def test_a_part_given_by_its_configuration_is_checked_where_it_stands(registry: Registry, mine: UUID) -> None:
+    part = {"kind": "echo", "config": {"score": "x"}}
+    assert (await refused(registry, mine, {"part": part}))[1] == "/config/part/config/score"
+    assert (await refused(registry, mine, {"part": {"kind": "none"}}))[1] == "/config/part/kind"
+
+
+async def test_a_backend_must_exist(database: Database, mine: UUID) -> None:
+    registry = Registry(database, Servers())
+    needs = compile_config("made", {"part": "echo@1", "server": "there"}).needs
+    await registry.check_needs(mine, needs, "/config")
+    config = {"part": "echo@1", "server": "away"}
+    said = "no backend 'away'; an operator adds one with 'assay backends add'"
+    assert await refused(registry, mine, config) == (said, "/config/server")
+    assert await refused(Registry(database), mine, config) == (said, "/config/server")
+
+
+async def test_a_part_given_by_its_configuration_is_not_recorded(
+    database: Database, registry: Registry, mine: UUID
+) -> None:
+    before = await fetch(database, "SELECT id FROM verifier_versions")
+    one = await registry.part(mine, InlineVerifier(kind="echo", config={"score": 5}))
+    same = await registry.part(mine, InlineVerifier(kind="echo", config={"score": 5.0, "names": {}}))
+    other = await registry.part(mine, InlineVerifier(kind="echo", config={"score": 6}))
+    assert one.version_id == same.version_id != other.version_id
+    assert (score_of(one), score_of(other)) == (5, 6)
+    assert await fetch(database, "SELECT id FROM verifier_versions") == before
+
+
+async def test_a_part_by_name_is_the_version_itself(database: Database, registry: Registry, mine: UUID) -> None:
+    version_id, _ = await register(database, mine, "own", score=3)
+    assert (await registry.part(mine, "own@1")).version_id == version_id
+
+
+async def test_costs(database: Database, mine: UUID) -> None:
+    registry = Registry(database, Servers())
+    for kind, config, cost in (
+        ("uncached", {}, Cost.LOOP),
+        ("privileged", {"code": "x"}, Cost.SANDBOX),
+        ("made", {"part": "echo@1", "server": "there"}, Cost.BACKEND),
+    ):
+        assert (await registry.part(mine, InlineVerifier(kind=kind, config=config))).cost is cost
+
+
+async def test_a_kind_with_a_required_field_has_no_verifier_of_its_own(registry: Registry, mine: UUID) -> None:
+    await unknown(registry, mine, "privileged")
+    assert await label(registry, mine, "made") == "made@1"
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "scope"),
+    [
+        ("echo", {}, "score"),
+        ("none", {}, "score"),
+        ("privileged", {"code": "x"}, "register"),
+        ("privileged", None, "register"),
+        ("made", {}, "score"),
+        ("made", {"part": "privileged@1"}, "score"),
+        ("made", {"part": {"kind": "echo"}}, "score"),
+        ("made", {"part": {"kind": "privileged", "config": {"code": "x"}}}, "register"),
+        ("made", {"part": {"kind": "made", "config": {"part": {"kind": "privileged"}}}}, "register"),
+        ("made", {"part": 1}, "score"),
+        ("made", [], "score"),
+    ],
+)
+def test_what_a_request_may_send_depends_on_the_key(kind: str, config: Any, scope: str) -> None:
+    assert inline_scope(kind, config) == scope
