@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test lint bench constraints clean
+.PHONY: run test lint docs bench constraints clean
 
 run: $(READY)  ## set up and serve
 	@exec $(BIN)/assay serve
@@ -18,6 +18,9 @@ lint: $(VENV)/.ready-dev  ## formatting, style, types, layering
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.ready-dev  ## write docs/kinds/*.md from what the kinds declare; KINDS="text sql" for some of them
+	$(BIN)/python -m app.kind_pages $(KINDS)
 
 bench: $(VENV)/.ready-dev  ## every benchmark, one table each
 	$(BIN)/python -m bench

@@ -84,6 +84,20 @@ class ErrorType(StrEnum):
     """A backend cannot be reached, took too long, or said that it cannot answer now."""
     BACKEND_FAULT = "backend_fault"
     """A backend answered with something that is no answer. Not retryable."""
+    JUDGE_REFUSED = "judge_refused"
+    """A judge refused to judge the item."""
+    JUDGE_EMPTY = "judge_empty"
+    """A judge answered with nothing."""
+    JUDGE_CUT_OFF = "judge_cut_off"
+    """A judge's answer reached its limit of tokens before its end."""
+    JUDGE_OFF_SCALE = "judge_off_scale"
+    """A judge gave a verdict that was not on offer."""
+    JUDGE_UNREADABLE = "judge_unreadable"
+    """A judge's answer holds no verdict: broken JSON, no marker, no offered token."""
+    CONTEXT_OVERFLOW = "context_overflow"
+    """The request has more tokens than the backend's model takes. Not retryable."""
+    CONTENT_FILTERED = "content_filtered"
+    """A backend's content filter stopped the request or its answer. Not retryable."""
     DATABASE_UNAVAILABLE = "database_unavailable"
     """There is no PostgreSQL for throw-away databases now."""
     NO_SIGNAL = "no_signal"
@@ -403,6 +417,8 @@ def parse_reference(adapter: TypeAdapter[Any], value: Any) -> Any:
         raise BadItemError(f"reference{pointer(location)}: {message}") from None
 
 
+_CLASS = re.compile(r" or instance of \w+$")
+"""Pydantic's word for what only Python code could send."""
 _UNION_MEMBER = re.compile(r"(str|int|float|bool|dict|list|none|function|tagged|constrained)\b.*|[A-Z]\w*|.*\[.*\]")
 
 
@@ -414,8 +430,9 @@ def explain(error: ValidationError, value: Any) -> tuple[tuple[int | str, ...], 
     faults: dict[tuple[int | str, ...], list[str]] = {}
     for fault in error.errors(include_url=False, include_input=False, include_context=False)[:MAX_FIELDS]:
         messages = faults.setdefault(_place(fault["loc"], value), [])
-        if fault["msg"] not in messages:
-            messages.append(fault["msg"])
+        said = _CLASS.sub("", fault["msg"])
+        if said not in messages:
+            messages.append(said)
     first = next(iter(faults))
     within = [place for place in faults if place[: len(first)] == first]
     place = max(within, key=len)  # of a union's members, the one that fits furthest

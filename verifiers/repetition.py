@@ -21,19 +21,37 @@ class RepetitionConfig(KindConfig):
 
     n: int = Field(4, ge=1, le=20, description="Length of the n-grams.")
     unit: Literal["words", "characters"] = Field(
-        "words", description="words: between white space; characters: for languages written without spaces."
+        "words", description="`words`: between white space; `characters`: for languages written without spaces."
     )
     scale: Literal["penalty", "bonus"] = Field(
-        "penalty", description="penalty: the score goes from 0 down to -1; bonus: from 1 down to 0."
+        "penalty", description="`penalty`: the score goes from 0 down to -1; `bonus`: from 1 down to 0."
     )
+    ignore_case: bool = Field(False, description="Whether n-grams that differ in letter case only are the same.")
 
 
 @register
 class Repetition(DirectKind[RepetitionConfig]):
-    """Score the share of n-grams that have occurred before.
+    """Score how much the completion repeats itself: the share of its n-grams that have occurred before.
 
-    The share is seq-rep-n, 1 - distinct n-grams / n-grams (Welleck et al., arXiv 1908.04319, section 6), which is 1
-    less distinct-n (Li et al., arXiv 1510.03055). A completion shorter than n repeats nothing.
+    The score is 0 for a completion that never says the same n words twice, and comes close to -1 for a loop. Add it
+    to the reward for the answer.
+
+    ## Configuration
+    The penalty is 1 - distinct n-grams / all n-grams: seq-rep-n of Welleck et al.
+    ([arXiv 1908.04319](https://arxiv.org/abs/1908.04319), section 6), which is 1 less distinct-n of Li et al.
+    ([arXiv 1510.03055](https://arxiv.org/abs/1510.03055)). With `ignore_case` it is the repetition penalty of
+    [arXiv 2502.03373](https://arxiv.org/abs/2502.03373) (appendix C.2) and open-r1, before their weight.
+
+    ## Reference
+    Not read.
+
+    ## Outcomes
+    `scored`; `detail.repeated` is the share. `output_exceeded`, with the lowest score, for over 1,000,000 characters.
+
+    ## Limits
+    A completion of fewer than n units, an empty one too, repeats nothing and gets the best score: combine this kind
+    with one that looks at the answer. The share grows with length in any language, so long completions are better
+    compared with a larger `n`.
     """
 
     kind: ClassVar[str] = "repetition"
@@ -44,7 +62,8 @@ class Repetition(DirectKind[RepetitionConfig]):
     reference: ClassVar[TypeAdapter[Any]] = TypeAdapter(Any)
     examples: ClassVar[Sequence[Example]] = (
         Example(Item(completion="Every word here is a new one."), 0.0),
-        Example(Item(completion="a b c d a b c d a b c"), -0.5),
+        Example(Item(completion="wait no so wait wait no so wait wait no so"), -0.5),
+        Example(Item(completion="Go on. go on. GO ON."), -0.6, {"n": 2, "ignore_case": True}),
         Example(Item(completion="哈哈哈哈哈"), 0.25, {"n": 2, "unit": "characters", "scale": "bonus"}),
     )
 
@@ -62,6 +81,8 @@ class Repetition(DirectKind[RepetitionConfig]):
         if len(text) > MAX_CHARS:
             detail = {"stage": "ngrams", "limit": MAX_CHARS}
             return Verdict(Outcome.OUTPUT_EXCEEDED, self.fault_score, detail)
+        if self.config.ignore_case:
+            text = text.casefold()
         share = repeated_share(text.split() if self.config.unit == "words" else text, self.config.n)
         return Verdict(Outcome.SCORED, self._score(share), {"stage": "ngrams", "repeated": round(share, 6)})
 

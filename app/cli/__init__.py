@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import doctor, keys, projects, sandbox, score, scores, serve, verifiers
+from app.cli import backends, doctor, keys, projects, sandbox, score, scores, serve, signals, verifiers
 from app.cli.faults import CommandError
 from app.cli.output import note
 
@@ -45,10 +45,12 @@ def _options(
 cli.command("serve")(serve.serve)
 cli.command("score")(score.score)
 cli.add_typer(verifiers.commands, name="verifiers")
+cli.add_typer(backends.commands, name="backends")
 cli.add_typer(keys.commands, name="keys")
 cli.add_typer(projects.commands, name="projects")
 cli.add_typer(projects.own_commands, name="project")
 cli.command("scores")(scores.scores)
+cli.add_typer(signals.commands, name="signals")
 cli.add_typer(sandbox.commands, name="sandbox")
 cli.command("doctor")(doctor.doctor)
 

@@ -1,4 +1,4 @@
-"""`assay verifiers`: register, list and show verifiers."""
+"""`assay verifiers`: register, try, list and show verifiers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import typer
 
 from app import wire
 from app.cli.faults import MISUSED, CommandError
+from app.cli.golds import check
 from app.cli.output import show_list, show_one
 from app.cli.session import Json, Key, Url, talk
+from app.cli.trying import read_config, try_
 from app.errors import Problem
 
 if TYPE_CHECKING:
     from app.http_client import Answer, Client
 
-commands = typer.Typer(no_args_is_help=True, help="Register, list and show verifiers.")
+commands = typer.Typer(no_args_is_help=True, help="Register, try, list and show verifiers.")
 
 COLUMNS = {
     "name": "name",
@@ -32,7 +34,7 @@ COLUMNS = {
 def add(
     name: Annotated[str, typer.Argument(help="Yours; a kind's own name is taken.")],
     kind: Annotated[str, typer.Option(help="What sort of verifier, as GET /kinds lists them.")],
-    config: Annotated[str, typer.Option(help="The configuration: JSON, or @FILE with it.")] = "{}",
+    config: Annotated[str, typer.Option(help="The configuration: JSON, or a file with it.")] = "{}",
     description: Annotated[str, typer.Option(help="What it is for.")] = "",
     examples: Annotated[
         Path | None,
@@ -45,7 +47,7 @@ def add(
     asked = {
         "name": name,
         "kind": kind,
-        "config": _json(_content(config), "--config"),
+        "config": read_config(config),
         "description": description,
         "examples": [] if examples is None else _examples(examples),
     }
@@ -57,15 +59,6 @@ def add(
     answer = talk(url, key, work)
     made = f"{answer.value['name']}@{answer.value['version']}"
     typer.echo(f"{made} is registered" if answer.status == 201 else f"{made} has this configuration already")
-
-
-def _content(config: str) -> bytes:
-    if not config.startswith("@"):
-        return config.encode("utf-8", "surrogateescape")
-    try:
-        return Path(config[1:]).read_bytes()
-    except OSError as error:
-        raise CommandError(f"--config: {config[1:]} cannot be read: {error.strerror}", MISUSED) from None
 
 
 def _json(text: bytes, where: str) -> Any:
@@ -102,3 +95,7 @@ def show(
         return await client.call("GET", f"/verifiers/{quote(name, safe='@')}")
 
     show_one(talk(url, key, work).value)
+
+
+commands.command("try")(try_)
+commands.command("check")(check)

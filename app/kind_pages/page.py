@@ -21,7 +21,8 @@ def page(kind: type[Verifier], outcomes: Sequence[str]) -> str:
     parts = [f"# `{kind.kind}`", MADE, summary(kind), before, _facts(kind)]
     parts += ["## Configuration", sections.pop("Configuration", ""), _configuration(kind)]
     parts += ["## Reference", sections.pop("Reference", ""), _reference(kind)]
-    parts += ["## Examples", sections.pop("Examples", ""), _examples(kind, outcomes)]
+    if kind.examples:
+        parts += ["## Examples", sections.pop("Examples", ""), _examples(kind, outcomes)]
     for title, text in sections.items():
         parts += [f"## {title}", text]
     return "\n\n".join(filter(None, parts)) + "\n"
@@ -35,8 +36,8 @@ def index(kinds: Mapping[str, type[Verifier]]) -> str:
         for name, kind in sorted(kinds.items())
     ]
     intro = (
-        "Each kind is registered under its own name with the configuration that its page calls the default. With "
-        "another one it is registered by `POST /verifiers`, or sent along as "
+        "A kind that can do without configuration is registered under its own name, with the defaults of its page. "
+        "With another configuration it is registered by `POST /verifiers`, or sent along as "
         '`"verifier": {"kind": "text", "config": {...}}`. `assay verifiers try KIND` scores from the terminal.'
     )
     return "\n\n".join(["# Kinds of verifier", MADE, intro, "\n".join(lines)]) + "\n"

@@ -7,13 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.verifiers.support import ANY_TEXT, InProcessGuard, configured, score
+from tests.verifiers.support import ANY_TEXT, InProcessGuard, NoGuard, configured, score
 from verifiers.base import ConfigError, Outcome
 
 GOOD = "<think>6 * 7</think>\n<answer>42</answer>"
 MARKS = {"name": "thought", "open": "<|begin_of_thought|>", "close": "<|end_of_thought|>"}
 SHARE = {"reward": "fraction"}
 STRICT = {"outside": "forbid"}
+OWN_LINES = {"lines": True, "outside": "forbid"}
+OPEN_R1 = "<think>\n6 * 7\n</think>\n<answer>\n42\n</answer>"
+MARKERS = {"reward": "markers"}
+SEARCH = {
+    "sections": [{"name": "think", "max": None}, {"name": "search", "min": 0, "max": None}, "answer"],
+    "ordered": False,
+}
 
 
 @pytest.mark.parametrize(
@@ -61,6 +68,41 @@ STRICT = {"outside": "forbid"}
         (SHARE, None, "<think> </think>", 0.2),
         (SHARE, None, "<answer>42</answer><think>6 * 7</think>", 0.8),
         ({**SHARE, **STRICT}, None, f"So: {GOOD}", 5 / 6),
+        (OWN_LINES, None, OPEN_R1, 1.0),
+        (OWN_LINES, None, f"\n  {OPEN_R1} \n", 1.0),
+        (OWN_LINES, None, GOOD, 0.0),
+        (OWN_LINES, None, "<think>\na\n</think><answer>\n42\n</answer>", 0.0),
+        (OWN_LINES, None, "<think>\na\n</think>\n<answer>42\n</answer>", 0.0),
+        (OWN_LINES, "6 * 7?<think>\n", "a\n</think>\n<answer>\n42\n</answer>", 1.0),
+        (OWN_LINES, "6 * 7?<think>", "a</think>\n<answer>\n42\n</answer>", 0.0),
+        (MARKERS, None, GOOD, 1.0),
+        (MARKERS, None, "<answer>42</answer><think>a</think>", 1.0),
+        (MARKERS, None, "<think>a</think><answer>42", 0.75),
+        (MARKERS, None, "<think>a</think><answer>41</answer><answer>42</answer>", 0.5),
+        (MARKERS, None, "42", 0.0),
+        (MARKERS, None, "", 0.0),
+        (MARKERS, "6 * 7?<think>\n", "a</think><answer>42</answer>", 1.0),
+        (SEARCH, None, "<think>a</think><answer>42</answer>", 1.0),
+        (SEARCH, None, "<think>a</think><search>b</search><think>c</think><answer>42</answer>", 1.0),
+        (SEARCH, None, "<think>a</think><search>b</search><search>c</search><answer>42</answer>", 1.0),
+        (SEARCH, None, "<search>b</search><answer>42</answer>", 0.0),
+        (SEARCH, None, "<think>a<search>b</search></think><answer>42</answer>", 0.0),
+        (SEARCH, None, "<think>a<think>b</think></think><answer>42</answer>", 0.0),
+        (SEARCH, None, "<think>a</think><think>b<answer>42</answer>", 0.0),
+        (SEARCH, None, "<think>a</think></search><answer>42</answer>", 0.0),
+        (SEARCH, None, "<think>a</think><search> </search><answer>42</answer>", 0.0),
+        (SEARCH, None, "<think>a</think><answer>41</answer><answer>42</answer>", 0.0),
+        ({**SEARCH, "ordered": True}, None, "<think>a</think><search>b</search><answer>42</answer>", 1.0),
+        (
+            {**SEARCH, "ordered": True},
+            None,
+            "<think>a</think><search>b</search><think>c</think><answer>4</answer>",
+            0.0,
+        ),
+        ({"sections": [{"name": "step", "min": 2, "max": 3}]}, None, "<step>a</step>", 0.0),
+        ({"sections": [{"name": "step", "min": 2, "max": 3}]}, None, "<step>a</step>" * 2, 1.0),
+        ({"sections": [{"name": "step", "min": 2, "max": 3}]}, None, "<step>a</step>" * 4, 0.0),
+        ({"sections": [{"name": "a", "min": 0}]}, None, "anything", 1.0),
     ],
 )
 async def test_scores(config: dict[str, Any], prompt: str | None, completion: str, expected: float) -> None:
@@ -108,6 +150,9 @@ async def test_the_components_are_always_the_same_and_agree_with_the_score(
             "the marker <think is part of another marker",
             "/sections/1",
         ),
+        (["think", {"name": "b", "open": "x"}], "give both open and close, or neither for the tags", "/sections/1"),
+        ([{"name": "b", "close": "x"}], "give both open and close, or neither for the tags", "/sections/0"),
+        ([{"name": "b", "min": 2}], "max is below min", "/sections/0/max"),
     ],
 )
 def test_configurations_that_cannot_work(sections: Any, message: str, pointer: str) -> None:
@@ -124,7 +169,12 @@ def test_configurations_that_cannot_work(sections: Any, message: str, pointer: s
         ({"sections": ["<think>"]}, "match pattern"),
         ({"sections": ["think\n"]}, "match pattern"),
         ({"sections": [{"name": "a", "open": "", "close": "x"}]}, "at least 1 character"),
-        ({"sections": [{"name": "a", "open": "x"}]}, "Field required"),
+        ({"sections": [{"open": "x", "close": "y"}]}, "Field required"),
+        ({"sections": [{"name": "a", "min": -1}]}, "greater than or equal to 0"),
+        ({"sections": [{"name": "a", "max": 0}]}, "greater than or equal to 1"),
+        ({"sections": [{"name": "a", "max": 10_001}]}, "less than or equal to 10000"),
+        ({"lines": "yes"}, "valid boolean"),
+        ({"reward": "partial"}, "'all', 'fraction' or 'markers'"),
         ({"sections": "think"}, "valid list"),
         ({"outside": "ignore"}, "'allow' or 'forbid'"),
         ({"tags": ["think"]}, "Extra inputs"),
@@ -133,6 +183,33 @@ def test_configurations_that_cannot_work(sections: Any, message: str, pointer: s
 def test_configurations_that_the_schema_refuses(config: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         configured("format", config)
+
+
+@given(text=ANY_TEXT.filter(lambda text: text.strip() and "<" not in text))
+async def test_gold_scores_one_and_empty_scores_zero(text: str) -> None:
+    gold = f"<think>\n{text}\n</think>\n<answer>\n{text}\n</answer>"
+    for config in ({}, SHARE, STRICT, OWN_LINES, MARKERS):
+        assert (await score("format", config, completion=gold)).score == 1.0
+        assert (await score("format", config, completion="")).score == 0.0
+
+
+@given(pieces=st.lists(st.sampled_from(["<a>", "</a>", "<b>", "</b>", "x", "\n", " "]), max_size=14))
+async def test_allowing_more_never_breaks_a_rule(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    strict = {"sections": ["a", "b"], "outside": "forbid", "lines": True}
+    loose = {**strict, "sections": [{"name": "a", "min": 0, "max": None}, {"name": "b", "min": 0, "max": 5}]}
+    before = (await score("format", strict, completion=text)).components
+    after = (await score("format", loose, completion=text)).components
+    assert all(after[name] >= holds for name, holds in before.items())
+
+
+async def test_many_sections_go_to_a_worker() -> None:
+    guard = InProcessGuard()
+    verdict = await score("format", SEARCH, guard, completion="<think>a</think>" * 5_000 + "<answer>1</answer>")
+    assert verdict.score == 1.0
+    assert len(guard.payloads) == 1
+    await score("format", SEARCH, NoGuard(), completion="<think>a</think>" * 2_000)
+    await score("format", {}, NoGuard(), completion="<think>a</think>" * 20_000)
 
 
 async def test_a_long_completion_goes_to_a_worker() -> None:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from tests.verifiers.support import ANY_JSON, FaultyGuard, InProcessGuard, NoGuard, configured, score, score_all
 from verifiers.base import ConfigError, ErrorType, GuardFault, Item, Outcome
-from verifiers.json_schema import MAX_FIELDS, MAX_JSON_CHARS, equal
+from verifiers.json_schema import MAX_FIELDS, MAX_JSON_CHARS
+from verifiers.json_schema.equality import Rules, equal
 from verifiers.json_schema.validator import MAX_CHARS, MAX_DEPTH, MAX_PATTERNS, MAX_VALUES
 
 PERSON = {
@@ -118,6 +119,112 @@ async def test_equality_with_the_reference(
     assert (verdict.outcome == Outcome.PARTIAL) == (0 < expected < 1)
 
 
+UNORDERED = {**ANYTHING, "arrays": "unordered"}
+LEAVES = {**SHARES, "fields": "leaves"}
+PERSON_FOUND = {"name": "Ada", "born": {"year": 1815, "city": "London"}, "tags": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    ("config", "value", "reference", "expected"),
+    [
+        (UNORDERED, {"a": [1, 2, 2]}, {"a": [2, 1, 2]}, 1.0),
+        (UNORDERED, {"a": [1, 2, 2]}, {"a": [1, 1, 2]}, 0.0),
+        (UNORDERED, [{"x": [1, {"y": 2}]}, "z"], ["z", {"x": [{"y": 2.0}, 1.0]}], 1.0),
+        (UNORDERED, [True, 1], [1, 1], 0.0),
+        (UNORDERED, [None, "null"], ["null", None], 1.0),
+        (UNORDERED, [[], {}], [{}, []], 1.0),
+        (UNORDERED, [{}], [[]], 0.0),
+        ({**UNORDERED, "int_equals_float": False}, [1, 2.0], [2.0, 1], 1.0),
+        ({**UNORDERED, "int_equals_float": False}, [1, 2], [2.0, 1], 0.0),
+        ({**UNORDERED, "strings": "loose"}, ["B", "a  b"], ["A b", "b"], 1.0),
+        ({**UNORDERED, "extra": "ignore"}, {"a": [{"b": 1}], "c": 2}, {"a": [{"b": 1}]}, 1.0),
+        ({**UNORDERED, "extra": "ignore"}, {"a": [{"b": 1, "c": 2}]}, {"a": [{"b": 1}]}, 0.0),
+        ({**ANYTHING, "int_equals_float": False}, {"a": 1.0}, {"a": 1}, 0.0),
+        ({**ANYTHING, "tolerance": 0.01}, {"a": 100.9}, {"a": 100}, 1.0),
+        ({**ANYTHING, "tolerance": 0.01}, {"a": 101.1}, {"a": 100}, 0.0),
+        ({**ANYTHING, "tolerance": 0.01}, {"a": -100}, {"a": 100}, 0.0),
+        ({**ANYTHING, "tolerance": 0.01}, {"a": 1e-9}, {"a": 0}, 0.0),
+        ({**ANYTHING, "tolerance": 0.5}, {"a": True}, {"a": 1}, 0.0),
+        ({**ANYTHING, "tolerance": 0.5}, [10**400], [1e300], 0.0),
+        ({**ANYTHING, "tolerance": 0.5}, [10**400 + 1], [10**400], 1.0),
+        ({**ANYTHING, "strings": "loose"}, {"a": " ADA\n Lovelace "}, {"a": "Ada Lovelace"}, 1.0),
+        ({**ANYTHING, "strings": "loose"}, {"A": "x"}, {"a": "x"}, 0.0),
+        ({**ANYTHING, "extra": "ignore"}, {"a": 1, "b": 2}, {"a": 1}, 1.0),
+        ({**ANYTHING, "extra": "ignore"}, {"a": {"b": 1, "c": 2}}, {"a": {"b": 1}}, 1.0),
+        ({**ANYTHING, "extra": "ignore"}, {"b": 2}, {"a": 1}, 0.0),
+        ({**ANYTHING, "extra": "ignore"}, {"b": 2}, {}, 1.0),
+        ({**SHARES, "extra": "ignore"}, {"a": 1, "b": 3, "x": 0}, {"a": 1, "b": 2}, 0.5),
+        (LEAVES, PERSON_FOUND, PERSON_FOUND, 1.0),
+        (LEAVES, {**PERSON_FOUND, "born": {"year": 1815, "city": "Rome"}}, PERSON_FOUND, 0.75),
+        (LEAVES, {**PERSON_FOUND, "born": 1815}, PERSON_FOUND, 2 / 5),
+        (LEAVES, {**PERSON_FOUND, "died": {"year": 1852}}, PERSON_FOUND, 4 / 5),
+        ({**LEAVES, "extra": "ignore"}, {**PERSON_FOUND, "died": {"year": 1852}}, PERSON_FOUND, 1.0),
+        (LEAVES, {"a": {}}, {"a": {}}, 1.0),
+        (LEAVES, {"a": {}}, {"a": {"b": {}}}, 0.0),
+        (LEAVES, {"a/b": 1}, {"a": {"b": 1}}, 0.0),
+        ({**ANYTHING, "fields": "leaves"}, PERSON_FOUND, PERSON_FOUND, 1.0),
+    ],
+)
+async def test_what_equal_means(config: dict[str, Any], value: Any, reference: Any, expected: float) -> None:
+    verdict = await score("json_schema", config, completion=json.dumps(value), reference=reference)
+    assert verdict.score == pytest.approx(expected, abs=1e-12)
+    assert (verdict.outcome == Outcome.PARTIAL) == (0 < expected < 1)
+
+
+async def test_leaves_are_named_by_their_pointers_whatever_the_completion() -> None:
+    reference = {"a/b": {"c~": 1, "d": {}}, "e": [{"f": 1}]}
+    for completion in ("", "{}", "[]", '{"e": [{"f": 1}]}'):
+        verdict = await score("json_schema", LEAVES, completion=completion, reference=reference)
+        assert verdict.components.keys() == {"/a~1b/c~0", "/a~1b/d", "/e"}
+    assert verdict.components["/e"] == 1.0
+
+
+@given(value=ANY_JSON, data=st.data())
+async def test_the_order_of_elements_does_not_count_where_it_is_said_so(value: Any, data: st.DataObject) -> None:
+    def shuffled(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {name: shuffled(member) for name, member in node.items()}
+        return data.draw(st.permutations([shuffled(element) for element in node])) if isinstance(node, list) else node
+
+    other = shuffled(value)
+    assert equal(other, value, Rules(ordered=False))
+    assert equal([other, 1], [1, value], Rules(ordered=False))
+    assert equal([other], [value, value], Rules(ordered=False)) is False
+
+
+@given(a=ANY_JSON, b=ANY_JSON)
+def test_looser_rules_accept_all_that_stricter_ones_do(a: Any, b: Any) -> None:
+    strict = equal(a, b, Rules(int_equals_float=False))
+    for rules in (Rules(), Rules(ordered=False), Rules(tolerance=0.1), Rules(loose_strings=True), Rules(extra=True)):
+        assert equal(a, a, rules)
+        assert equal(a, b, rules) >= strict
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("fields", "leaves"),
+        ("extra", "ignore"),
+        ("arrays", "unordered"),
+        ("int_equals_float", False),
+        ("tolerance", 0.1),
+        ("strings", "loose"),
+    ],
+)
+def test_how_values_are_compared_needs_a_comparison(field: str, value: Any) -> None:
+    with pytest.raises(ConfigError) as raised:
+        configured("json_schema", {"schema": True, field: value})
+    assert str(raised.value) == f"{field} says how values are compared: set equal to all or fraction"
+    assert raised.value.pointer == f"/{field}"
+
+
+def test_a_tolerance_needs_an_order() -> None:
+    with pytest.raises(ConfigError) as raised:
+        configured("json_schema", {**UNORDERED, "tolerance": 0.1})
+    assert str(raised.value) == "a tolerance goes with ordered arrays: elements must be told apart"
+    assert raised.value.pointer == "/tolerance"
+
+
 async def test_outcomes() -> None:
     valid = await score("json_schema", {"schema": PERSON}, completion='{"name": "Ada"}')
     assert (valid.outcome, valid.detail) == (Outcome.CORRECT, {"stage": "schema"})
@@ -191,6 +298,9 @@ async def test_bad_references(reference: Any, message: str) -> None:
     ],
 )
 async def test_bad_expected_values(reference: Any, message: str) -> None:
+    nested_verdict = await score("json_schema", LEAVES, completion="{}", reference=reference and {"in": reference})
+    assert nested_verdict.error is not None
+    assert nested_verdict.error.message.startswith(message)
     verdict = await score("json_schema", ANYTHING, completion="{}", reference=reference)
     assert verdict.error is not None
     assert verdict.error.message.startswith(message)
@@ -211,6 +321,13 @@ def test_equality_needs_a_schema() -> None:
         ({"from_": "whole"}, "Extra inputs"),
         ({"from": "first_object"}, "'whole', 'fenced' or 'last_object'"),
         ({"equal": True}, "'no', 'all' or 'fraction'"),
+        ({"fields": "all"}, "'top' or 'leaves'"),
+        ({"extra": False}, "'wrong' or 'ignore'"),
+        ({"arrays": "sorted"}, "'ordered' or 'unordered'"),
+        ({"tolerance": 1}, "less than 1"),
+        ({"tolerance": -0.1}, "greater than or equal to 0"),
+        ({"tolerance": float("nan")}, "finite"),
+        ({"strings": "fuzzy"}, "'exact' or 'loose'"),
     ],
 )
 def test_configurations_that_the_schema_refuses(config: dict[str, Any], message: str) -> None:
@@ -231,6 +348,9 @@ def test_configurations_that_the_schema_refuses(config: dict[str, Any], message:
         ({"schema": True}, " " * 70_000),
         ({"schema": True, "from": "last_object"}, "{" * 9_000),
         ({}, "{}"),
+        ({"schema": True, "equal": "all", "arrays": "unordered"}, "[]"),
+        ({"schema": True, "equal": "all", "fields": "leaves"}, "{}"),
+        ({"schema": True, "equal": "all", "strings": "loose"}, "[]"),
     ],
 )
 async def test_what_may_be_slow_goes_to_a_worker(config: dict[str, Any], completion: str) -> None:
@@ -283,7 +403,7 @@ def test_equality_agrees_with_json(a: Any, b: Any) -> None:
 
 @given(value=st.dictionaries(st.text(), st.none() | st.integers() | st.text(), min_size=1))
 async def test_gold_scores_one_and_empty_scores_zero(value: dict[str, Any]) -> None:
-    for config in (ANYTHING, SHARES):
+    for config in (ANYTHING, SHARES, UNORDERED, LEAVES):
         gold = await score(
             "json_schema", {**config, "section": "whole"}, completion=json.dumps(value), reference=value
         )

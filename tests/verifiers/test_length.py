@@ -47,6 +47,10 @@ async def test_the_overlong_ramp_of_dapo(tokens: int, expected: float) -> None:
         ({"scale": "bonus"}, "", 0.0),
         ({"max": 3, "max_ramp": 0}, "abc", 0.0),
         ({"max": 3, "max_ramp": 0}, "abcd", -1.0),
+        ({"max": 10}, "a" * 8, 0.0),
+        ({"max": 10}, "a" * 9, -0.5),
+        ({"max": 10}, "a" * 10, -1.0),
+        ({"max": 4}, "a" * 4, 0.0),
         ({"min": 2, "max": None}, "a", -1.0),
         ({"min": 2, "max": None}, "ab", 0.0),
         ({"min": 2, "min_ramp": 4, "max": None}, "ab", -1.0),
@@ -55,12 +59,21 @@ async def test_the_overlong_ramp_of_dapo(tokens: int, expected: float) -> None:
         ({"unit": "words", "max": 2, "max_ramp": 0}, " one\ntwo ", 0.0),
         ({"unit": "words", "max": 2, "max_ramp": 0}, "one two three", -1.0),
         ({"unit": "characters", "max": 2, "max_ramp": 0}, "é😀", 0.0),
+        ({"max": 3, "max_ramp": 0, "section": "final"}, "<think>abcd</think>abc", 0.0),
+        ({"max": 3, "max_ramp": 0, "section": "final"}, "<think>abcd</think>abcd", -1.0),
+        ({"unit": "words", "max": 1, "max_ramp": 0, "section": "final"}, "<think>a b</think>c", 0.0),
     ],
 )
 async def test_scores(config: dict[str, Any], completion: str, expected: float) -> None:
     verdict = await score("length", config, completion=completion)
     assert verdict.score == expected
     assert str(verdict.score) != "-0.0"
+
+
+@pytest.mark.parametrize(("scale", "lowest"), [("penalty", -1.0), ("bonus", 0.0)])
+async def test_thinking_that_never_ends_has_no_final_section(scale: str, lowest: float) -> None:
+    verdict = await score("length", {"section": "final", "scale": scale}, completion="<think>a")
+    assert (verdict.outcome, verdict.score) == (Outcome.UNPARSEABLE, lowest)
 
 
 async def test_tokens_must_be_sent_where_they_are_counted() -> None:
@@ -102,9 +115,14 @@ def test_words_are_those_of_split(text: str, size: int) -> None:
     [
         ({"min": 0, "max": None}, "no length is too short or too long: give min or max", "/max"),
         ({"min": 10, "max": 5, "max_ramp": 0}, "max is below min", "/max"),
-        ({"min": 2, "max": 10, "max_ramp": 9}, "the two ramps leave no length without a penalty", "/max_ramp"),
-        ({"max": 10}, "the two ramps leave no length without a penalty", "/max_ramp"),
-        ({"min_ramp": 70_000}, "the two ramps leave no length without a penalty", "/max_ramp"),
+        ({"min": 2, "max": 10, "max_ramp": 9}, "the ramps, 0 and 9, leave no length without a penalty", "/max_ramp"),
+        ({"min": 9, "max": 10}, "the ramps, 0 and 2, leave no length without a penalty: shorten one", "/max_ramp"),
+        ({"min_ramp": 70_000}, "the ramps, 70000 and 16384, leave no length without a penalty", "/max_ramp"),
+        (
+            {"unit": "tokens", "section": "final"},
+            "an item's tokens are those of the whole completion",
+            "/section",
+        ),
     ],
 )
 def test_configurations_that_cannot_work(config: dict[str, Any], message: str, pointer: str) -> None:
@@ -121,6 +139,7 @@ def test_configurations_that_cannot_work(config: dict[str, Any], message: str, p
         ({"max": 2**31}, "less than or equal to"),
         ({"max_ramp": 1.5}, "valid integer"),
         ({"scale": "linear"}, "'penalty' or 'bonus'"),
+        ({"section": "thinking"}, "'final' or 'whole'"),
         ({"maximum": 5}, "Extra inputs"),
     ],
 )

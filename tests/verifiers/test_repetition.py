@@ -23,6 +23,8 @@ from verifiers.repetition import MAX_CHARS, repeated_share
         ({"n": 2}, "a b a b a", -0.5),
         ({"n": 2}, "a  b\na b a", -0.5),
         ({"n": 1}, "a A", 0.0),
+        ({"n": 1, "ignore_case": True}, "a A", -0.5),
+        ({"n": 1, "unit": "characters", "ignore_case": True}, "aA", -0.5),
         ({"n": 1, "scale": "bonus"}, "a a a a", 0.25),
         ({"scale": "bonus"}, "", 1.0),
         ({"n": 2, "unit": "characters"}, "哈哈哈", -0.5),
@@ -58,6 +60,7 @@ async def test_a_completion_too_long_to_measure_gets_the_lowest_score(scale: str
         ({"n": "four"}, "valid integer"),
         ({"unit": "tokens"}, "'words' or 'characters'"),
         ({"scale": "share"}, "'penalty' or 'bonus'"),
+        ({"ignore_case": 1}, "valid boolean"),
         ({"ngram": 3}, "Extra inputs"),
     ],
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 
 from tests.verifiers.support import ANY_TEXT, InProcessGuard, NoGuard, configured, score
 from verifiers.base import ConfigError, ErrorType, Outcome
-from verifiers.text import MAX_ALLOWED, MAX_MEASURED_CHARS, MAX_REFERENCE_CHARS
+from verifiers.tagged import tagged
+from verifiers.text import MAX_ALLOWED, MAX_CHRF_CHARS, MAX_MEASURED_CHARS, MAX_REFERENCE_CHARS
 from verifiers.text.similarity import MEASURES
 
 MODES = sorted(MEASURES)
@@ -62,8 +64,27 @@ MODES = sorted(MEASURES)
         ({"mode": "token_f1"}, "a", "a b c", 0.5),
         ({"mode": "rouge_l"}, "a x b c", "a b c d", 0.75),
         ({"mode": "rouge_l"}, "c b a", "a b c", 1 / 3),
+        ({"mode": "rouge_2"}, "a b c", "a b d", 0.5),
+        ({"mode": "rouge_2"}, "a b", "b a", 0.0),
+        ({"mode": "bleu"}, "a b c d e", "a b c d e", 1.0),
+        ({"mode": "bleu"}, "a b", "a b", 1.0),
+        ({"mode": "bleu"}, "x", "a", 0.0),
+        # from sacreBLEU 2.6 (tokenize none, effective order) and NLTK 3.10
+        ({"mode": "bleu"}, "the cat the cat on the mat", "the cat sat on the mat", 0.30739407647563216),
+        ({"mode": "bleu"}, "the the the", "the cat", 0.27516060407455223),
+        ({"mode": "chrf"}, "the cat the cat on the mat", "the cat sat on the mat", 0.7118912409156092),
+        ({"mode": "gleu"}, "the cat the cat on the mat", "the cat sat on the mat", 0.4090909090909091),
+        ({"mode": "chrf"}, "東京", "東京都", 0.6363636363636362),
+        ({"mode": "gleu"}, "a b c d x", "a b c d", 10 / 14),
         ({"mode": "ratio", "threshold": 0.75}, "abcd", "abxd", 1.0),
         ({"mode": "ratio", "threshold": 0.76}, "abcd", "abxd", 0.0),
+        ({"tag": "answer"}, "so <answer> Paris\n</answer>.", "Paris", 1.0),
+        ({"tag": "answer"}, "so <answer>Rome</answer>, not Paris", "Paris", 0.0),
+        ({"tag": "answer"}, "<think><answer>Paris</answer></think><answer>Rome</answer>", "Paris", 0.0),
+        ({"tag": "answer"}, "<answer>Paris</answer> <answer>Paris </answer>", "Paris", 1.0),
+        ({"tag": "answer", "mode": "contains"}, "Paris: <answer>Rome</answer>", "Paris", 0.0),
+        ({"tag": "answer", "mode": "token_f1"}, "a b c <answer>d e</answer>", "d f", 0.5),
+        ({"tag": "answer"}, "<answer></answer>", "", 1.0),
     ],
 )
 async def test_scores(config: dict[str, Any], completion: str, reference: Any, expected: float) -> None:
@@ -85,6 +106,39 @@ async def test_outcomes() -> None:
     assert (passed.outcome, passed.detail) == (Outcome.CORRECT, {"stage": "ratio", "similarity": 1.0})
     unfinished = await score("text", completion="<think>a", reference="a")
     assert (unfinished.outcome, unfinished.score) == (Outcome.UNPARSEABLE, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("completion", "outcome"),
+    [
+        ("Paris", Outcome.UNPARSEABLE),
+        ("<answer>Paris", Outcome.UNPARSEABLE),
+        ("Paris</answer>", Outcome.UNPARSEABLE),
+        ("<answer>Paris</answer><answer>", Outcome.UNPARSEABLE),
+        ("<answer>Paris</answer></answer>", Outcome.UNPARSEABLE),
+        ("<answer><answer>Paris</answer></answer>", Outcome.UNPARSEABLE),
+        ("</answer><answer>Paris</answer>", Outcome.UNPARSEABLE),
+        ("<answer>Paris</answer><answer>Rome</answer>", Outcome.REJECTED),
+        ("<answer>Rome</answer>" * 3 + "<answer>Paris</answer>", Outcome.REJECTED),
+        ("<ANSWER>Paris</ANSWER>", Outcome.UNPARSEABLE),
+        ("<answer>Paris</answer>", Outcome.CORRECT),
+    ],
+)
+async def test_what_is_no_answer_in_a_tag(completion: str, outcome: Outcome) -> None:
+    for mode in ("exact", "contains"):
+        verdict = await score("text", {"tag": "answer", "mode": mode}, completion=completion, reference="Paris")
+        assert verdict.outcome is outcome
+        assert verdict.score == (outcome is Outcome.CORRECT)
+
+
+@given(pieces=st.lists(st.sampled_from(["<a>", "</a>", "x", "<b>", " "]), max_size=12))
+def test_tags_that_are_found_are_all_there_are(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    found = tagged(text, "a")
+    regular = re.fullmatch(r"(?:(?:(?!</?a>).)*<a>((?:(?!</?a>).)*)</a>)*(?:(?!</?a>).)*", text, re.DOTALL)
+    assert (found is not None) == bool(regular)
+    if found is not None:
+        assert found == re.findall(r"<a>(.*?)</a>", text, re.DOTALL)
 
 
 @pytest.mark.parametrize(
@@ -153,6 +207,8 @@ def test_configurations_that_cannot_work(config: dict[str, Any], message: str, p
         ({"mode": "ratio", "threshold": float("nan")}, "finite"),
         ({"unicode": "NFD"}, "Input should be 'none', 'NFC' or 'NFKC'"),
         ({"section": "thinking"}, "Input should be 'final' or 'whole'"),
+        ({"tag": "<answer>"}, "match pattern"),
+        ({"tag": ""}, "match pattern"),
         ({"ignore_whitespace": True}, "Extra inputs are not permitted"),
     ],
 )
@@ -164,19 +220,36 @@ def test_configurations_that_the_schema_refuses(config: dict[str, Any], message:
 @pytest.mark.parametrize("mode", MODES)
 @settings(deadline=None)
 @given(a=ANY_TEXT, b=ANY_TEXT)
-def test_measures_are_symmetric_and_bounded(mode: Any, a: str, b: str) -> None:
+def test_measures_are_bounded_and_of_equal_texts_one(mode: Any, a: str, b: str) -> None:
     measure = MEASURES[mode]
-    assert 0 <= measure(a, b) <= 1
-    assert measure(a, b) == pytest.approx(measure(b, a), abs=1e-12)
-    if a.split():
-        assert measure(a, a) == 1
-        assert measure("", a) == 0
+    assert 0 <= measure(a)(b) <= 1
+    if mode not in ("bleu", "chrf"):  # their precision and recall do not weigh the same
+        assert measure(a)(b) == pytest.approx(measure(b)(a), abs=1e-12)
+    if len(a.split()) > (mode == "rouge_2"):  # one word has no pair
+        assert measure(a)(a) == pytest.approx(1, abs=1e-12)
+        assert measure("")(a) == 0
+
+
+WORDS = st.lists(st.sampled_from(["a", "b", "cc", "the"]), min_size=1, max_size=8).map(" ".join)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@settings(max_examples=40, deadline=None)
+@given(text=WORDS, references=st.lists(WORDS, min_size=1, max_size=4))
+async def test_several_references_count_as_the_most_similar(mode: str, text: str, references: list[str]) -> None:
+    together = await score("text", {"mode": mode}, completion=text, reference=references)
+    alone = [(await score("text", {"mode": mode}, completion=text, reference=each)).score for each in references]
+    assert together.score == max(score for score in alone if score is not None)
 
 
 @pytest.mark.parametrize("mode", ["exact", "contains", *MODES])
+@settings(max_examples=40, deadline=None)
 @given(text=st.text(min_size=1).filter(lambda text: text.strip() and "think>" not in text))
 async def test_gold_scores_one_and_empty_scores_zero(mode: str, text: str) -> None:
-    assert (await score("text", {"mode": mode}, completion=text, reference=text)).score == 1.0
+    if mode == "rouge_2":
+        text = f"the {text}"  # one word has no pair
+    gold = await score("text", {"mode": mode}, completion=text, reference=text)
+    assert gold.score == pytest.approx(1, abs=1e-12)
     assert (await score("text", {"mode": mode}, completion="", reference=text)).score == 0.0
 
 
@@ -190,6 +263,8 @@ async def test_one_word_of_the_reference_is_not_enough_for_any_measure() -> None
 async def test_a_completion_too_long_to_measure() -> None:
     verdict = await score("text", {"mode": "ratio"}, completion="a" * (MAX_MEASURED_CHARS + 1), reference="a")
     assert (verdict.outcome, verdict.score) == (Outcome.OUTPUT_EXCEEDED, 0.0)
+    verdict = await score("text", {"mode": "chrf"}, completion="a" * (MAX_CHRF_CHARS + 1), reference="a")
+    assert (verdict.outcome, verdict.detail["limit"]) == (Outcome.OUTPUT_EXCEEDED, MAX_CHRF_CHARS)
     verdict = await score("text", {"mode": "ratio"}, completion="x" * MAX_MEASURED_CHARS + "</think>a", reference="a")
     assert verdict.score == 1.0
 
@@ -208,6 +283,10 @@ async def test_a_completion_too_long_to_measure() -> None:
         ({"mode": "contains"}, "ab" * 50_000, ["b" * 49] * 1_000),
         ({"mode": "contains", "whole_words": True}, "a" * 50_000, "a"),
         ({"ignore_case": True}, "a", ["b"] * 201),
+        ({"mode": "chrf"}, "a" * 800, "a"),
+        ({"mode": "bleu"}, "a b " * 800, "a"),
+        ({"mode": "gleu"}, "a", ["b"] * 51),
+        ({"tag": "answer"}, "<answer></answer>" * 2_000, "a"),
     ],
 )
 async def test_what_may_be_slow_goes_to_a_worker(config: dict[str, Any], completion: str, reference: Any) -> None:

@@ -15,13 +15,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, TypeAdapter
 
-from sandbox.base import (
-    Sandbox,
-    SandboxDeadlineError,
-    SandboxError,
-    SandboxFaultError,
-    SandboxUnavailableError,
-)
+from sandbox.base import Sandbox, SandboxError
 from verifiers.base import (
     BadItemError,
     ConfigError,
@@ -57,6 +51,7 @@ from verifiers.code.split import SplitSuite
 from verifiers.code.stdio import StdioSuite
 from verifiers.code.suite import Settings, Suite
 from verifiers.code.value import Rules
+from verifiers.in_sandbox import no_sandbox, sandbox_error
 
 AT_ONCE = 256
 """Items of one batch that are prepared, or wait for the sandbox, at a time."""
@@ -68,7 +63,94 @@ _FUNCTION = {"type": "function", "entry_point": "add", "cases": [{"args": [1, 2]
 
 @register
 class Code:
-    """Run the program in the completion on tests, isolated, and compare outside what comes out of it."""
+    """Run the program in the completion on tests, isolated, and compare outside what comes out of it.
+
+    For programming problems. The program runs in the sandbox; expected values, the comparison and the verdict never
+    enter the process that runs it.
+
+    A completion's thinking part does not count. A code block that is cut off counts. Code blocks are CommonMark's: a
+    fence stands at most three spaces from the margin, so that one in an indented docstring does not end a block.
+
+    ## Configuration
+    Limits hold for each case, call or test by itself; compiling has its own (20 s of CPU time, 1 GiB). CPU time comes
+    first, and the wall-clock limit is at least as long, so that a busy host does not change a verdict.
+
+    ## Reference
+    An object; its `type` says what sort of tests it holds. At most 10,000 cases or asserts; none is a `bad_item`.
+    `stdio` is for every language, `function` for Python and JavaScript, and the others are for Python.
+
+    **stdio** runs the program once for each case. `compare` is `tokens` (what stands between white space is the
+    same), `lines` (line by line, without white space at the ends of lines and empty lines at the end), `exact` (to
+    the last byte), or `float` (tokens, with numbers among them by value; `nan` and `inf` only as text). A program
+    that exits with another status than 0 has crashed, whatever it wrote. In `stdin` and `stdout`, U+DC80 to U+DCFF
+    stand for the bytes 80 to FF, which no UTF-8 text holds alone.
+
+    A `checker` decides in place of `compare`, where several outputs are right. It runs by itself after the program,
+    with the files `input`, `output` and `expected` in its working folder. It exits with 0 to accept and with 1 to
+    reject. Anything else is a fault: the checker is run once more with `expected` as the output, and where it accepts
+    that, the output was at fault and is incorrect; else the item is a `bad_item`. An uncaught exception in Python is
+    such a fault, although Python then exits with 1.
+
+    **function** calls a function once for each case, in a process of its own. What it returns must be plain data; an
+    exception is `crashed`. Values are compared with `expected` as follows, whatever the configuration: `true` is not
+    1; the keys of a dict are compared as JSON writes them, so `{1: 2}` equals `{"1": 2}`; sets, bytes, complex
+    numbers, Decimals, NaN and infinities equal nothing that JSON can say, and a set no list. Use `asserts` for those.
+    In JavaScript there are no `kwargs`, and `undefined` is null.
+
+    **asserts** and **script** run in a process of their own, in which calls of the program's functions stand for
+    those in the other: arguments and results cross as plain data, arguments changed in place are changed in the test
+    too, exceptions of Python's own types cross as such, and objects of the program's classes as handles. Names that
+    the tests do not define are the program's, except those of builtins: name the `entry_point` where it is called
+    `sum`. Where the prompt is code, or holds a code block with the entry point, helpers and imports before it are the
+    prompt's, and never what the completion makes of them, as far as tests use them. HumanEval's `poly` is one.
+
+    ## Outcomes
+    The first test that does not pass decides, under `fraction` only where none passes.
+
+    - `correct`, `incorrect`, `partial`: the program passed every test; gave a wrong answer, or one that is no plain
+      data; passed some, under `fraction`.
+    - `crashed`: it does not compile or load, exits with another status than 0, raises an exception, or is ended by a
+      signal.
+    - `timeout`: it used up its CPU time, or its wall-clock time by sleeping or waiting, which is never cached.
+    - `memory_exceeded`, `output_exceeded`: it used up its memory; wrote or returned too much.
+    - `rejected`: it answered a call with what is no answer, as a program does that reports to the sandbox in its own
+      name; or has too many code fences.
+    - `unparseable`: it is not there: no code, only code blocks of other languages, or a thinking part that never
+      ends.
+
+    `detail.stage` is `extract`, `compile`, `load`, `case` (stdio, function) or `test` (asserts, script, pytest), and
+    `detail.fault` what happened, in one word: `wrong`, `failed`, `exit`, `signal`, `cpu`, `wall`, `memory`, `output`,
+    `protocol`. With them come `why`, the numbers `passed` and `total`, and of the first test that does not pass its
+    `index` and its `input`, `output` and `expected`, or its `test`, each cut to 200 characters. `detail: full` adds
+    what became of each of the first 1,000 tests, and the ends of what the program wrote.
+
+    Not the program's fault, and so `unscored`:
+
+    - `bad_item`: the reference cannot be used, a test is broken whatever the program, or a checker is.
+    - `unsplittable_test`: a test does what cannot be done from outside the program's process, or is for pytest, and
+      `allow_forgeable` is false.
+    - `sandbox_unavailable`: there is no sandbox here, or it has no such language or package; the message says what it
+      has.
+    - `sandbox_fault`: the sandbox failed, twice, in different cells.
+
+    ## What can be forged
+    Nothing that a program does in its own process passes a test of `stdio`, `function`, `asserts` or `script`: a pass
+    is a right answer to every one of them, counted outside. Exiting early, patching builtins, objects that are equal
+    to everything, printing a verdict, reading the tests: none has anything to reach.
+
+    Tests may still ask too little. Where both sides of a comparison are the program's, as in `f(3) is Color.RED` or
+    `decode(encode(x)) == x`, it can make both the same. And a prompt that quotes an earlier completion vouches for
+    the helpers in it: define in the tests what they use besides the entry point.
+
+    With `pytest`, and with tests that cannot be kept apart, program and tests share a process, so that a program can
+    pass by changing pytest itself. That needs `allow_forgeable`, and the verdict says `"forgeable": true` in its
+    detail. Tests that pytest skips have not passed; finding no test is a `bad_item`.
+
+    ## Limits
+    The program has at most 1,000,000 characters, and stands among at most 10,000 code fences. What it writes and
+    returns in all tests together may have 64 MiB. After three tests that run out of time no other is run, and the
+    rest counts as failed. An answer is right for the tests that there are: whoever prints the expected outputs of all
+    of them passes, so keep tests out of prompts."""
 
     kind: ClassVar[str] = "code"
     revision: ClassVar[int] = 1
@@ -77,14 +159,55 @@ class Code:
     Config: ClassVar[type[BaseModel]] = CodeConfig
     reference: ClassVar[TypeAdapter[Any]] = REFERENCE
     examples: ClassVar[Sequence[Example]] = (
-        Example(Item(completion="def add(a, b):\n    return a + b", reference=_FUNCTION), 1.0),
+        Example(Item(completion="```python\ndef add(a, b):\n    return a + b\n```", reference=_FUNCTION), 1.0),
         Example(Item(completion="def add(a, b):\n    return a - b", reference=_FUNCTION), 0.0),
         Example(
             Item(
-                completion="```python\nprint(2 * int(input()))\n```",
-                reference={"type": "stdio", "cases": [{"stdin": "21\n", "stdout": "42\n"}]},
+                completion="a, b = map(int, input().split())\nprint(a + b)",
+                reference={"type": "stdio", "cases": [{"stdin": "5 0\n", "stdout": "5\n"}]},
             ),
             1.0,
+        ),
+        Example(
+            Item(
+                completion="def largest(numbers):\n    return numbers[-1]",
+                reference={
+                    "type": "asserts",
+                    "asserts": ["assert largest([1, 2]) == 2", "assert largest([2, 1]) == 2"],
+                },
+            ),
+            0.5,
+            {"reward": "fraction"},
+        ),
+        Example(
+            Item(
+                prompt='def double(x):\n    """Twice x."""\n',
+                completion="    return 2 * x\n",
+                reference={
+                    "type": "script",
+                    "entry_point": "double",
+                    "code": "def check(candidate):\n    assert candidate(2) == 4",
+                },
+            ),
+            1.0,
+            {"prefix": "prompt"},
+        ),
+        Example(
+            Item(
+                completion="print(3, 4)",
+                reference={
+                    "type": "stdio",
+                    "cases": [{"stdin": "7\n", "stdout": "0 7\n"}],
+                    "checker": "import sys\na, b = open('output').read().split()\n"
+                    "sys.exit(int(a) + int(b) != int(open('input').read()))",
+                },
+            ),
+            1.0,
+        ),
+        Example(
+            Item(completion="while True: pass", reference={"type": "stdio", "cases": [{"stdout": ""}]}),
+            0.0,
+            {"limits": {"cpu_s": 0.2}},
         ),
     )
     guarded: ClassVar[Sequence[str]] = ("verifiers.code.bulk",)
@@ -130,18 +253,14 @@ class Code:
             else:
                 suite, source = self._prepared(item)
             if ctx.sandbox is None:
-                raise SandboxUnavailableError("this process has no sandbox")
+                return no_sandbox()
             return await self._judged(suite, source, ctx.sandbox, ctx)
         except DecidedError as decided:
             return decided.verdict
         except BadItemError as error:
             return Verdict.bad_item(clip(str(error), 500))
-        except SandboxDeadlineError:
-            return past_deadline()
-        except SandboxFaultError as error:
-            return Verdict.unscored(ErrorType.SANDBOX_FAULT, clip(str(error), 500), retryable=True)
         except SandboxError as error:
-            return Verdict.unscored(ErrorType.SANDBOX_UNAVAILABLE, clip(str(error), 500), retryable=True)
+            return sandbox_error(error)
 
     def _prepared(self, item: Item) -> tuple[Suite, bytes]:
         """The item's tests and program. Raises `DecidedError`, `BadItemError`."""

@@ -46,48 +46,54 @@ Path = Annotated[str, AfterValidator(_path)]
 class StdioCase(Strict):
     """What the program reads from standard input, and what it must write to standard output."""
 
-    stdin: str = ""
-    stdout: str
+    stdin: str = Field("", description="What the program reads.")
+    stdout: str = Field(description="What it must write.")
 
 
 class Checker(Strict):
     """A program that decides whether an output is right."""
 
-    language: Language = "python"
-    code: WrittenCode
+    language: Language = Field("python", description="Of the checker.")
+    code: WrittenCode = Field(description="Exits with 0 to accept the file `output`, with 1 to reject it.")
 
 
 class StdioTests(Strict):
     """The program is run once for each case."""
 
     type: Literal["stdio"]
-    cases: Annotated[list[StdioCase], Field(min_length=1, max_length=MAX_TESTS, fail_fast=True)]
-    compare: Compare = "tokens"
+    cases: Annotated[list[StdioCase], Field(min_length=1, max_length=MAX_TESTS, fail_fast=True)] = Field(
+        description="Inputs and outputs."
+    )
+    compare: Compare = Field("tokens", description="How an output is compared with `stdout`.")
     checker: WrittenCode | Checker | None = Field(None, description="Decides in place of `compare`. Text is Python.")
 
 
 class FunctionCase(Strict):
     """Arguments of a call, and what it must return."""
 
-    args: list[Any] = Field(default_factory=list)
-    kwargs: dict[str, Any] = Field(default_factory=dict)
-    expected: Any
+    args: list[Any] = Field(default_factory=list, description="Arguments by position.")
+    kwargs: dict[str, Any] = Field(default_factory=dict, description="Arguments by name.")
+    expected: Any = Field(description="What the call must return.")
 
 
 class FunctionTests(Strict):
     """One of the program's functions is called once for each case."""
 
     type: Literal["function"]
-    entry_point: Path
-    cases: Annotated[list[FunctionCase], Field(min_length=1, max_length=MAX_TESTS, fail_fast=True)]
+    entry_point: Path = Field(description="The function's name, or what leads to it, as `Solution().add` does.")
+    cases: Annotated[list[FunctionCase], Field(min_length=1, max_length=MAX_TESTS, fail_fast=True)] = Field(
+        description="Calls and their results."
+    )
 
 
 class AssertTests(Strict):
     """Statements of Python about what the program defines, each a test."""
 
     type: Literal["asserts"]
-    asserts: Annotated[list[WrittenCode], Field(min_length=1, max_length=MAX_TESTS, fail_fast=True)]
-    entry_point: Name | None = None
+    asserts: Annotated[list[WrittenCode], Field(min_length=1, max_length=MAX_TESTS, fail_fast=True)] = Field(
+        description="Statements, each a test.", examples=[["assert add(1, 2) == 3"]]
+    )
+    entry_point: Name | None = Field(None, description="The function under test, where a builtin has its name.")
     setup: Code = Field("", description="Python that runs before each test.")
 
 
@@ -95,15 +101,17 @@ class ScriptTests(Strict):
     """Python that defines `check(candidate)`, called with one of the program's functions: HumanEval's form."""
 
     type: Literal["script"]
-    entry_point: Path
-    code: WrittenCode
+    entry_point: Path = Field(description="The function that `check` is called with.")
+    code: WrittenCode = Field(description="Defines `check(candidate)`.")
 
 
 class PytestTests(Strict):
     """Files of tests for pytest, which import the program as `solution`."""
 
     type: Literal["pytest"]
-    files: dict[str, str] = Field(min_length=1)
+    files: dict[str, str] = Field(
+        min_length=1, description="Texts by path; one at least is named `test_*.py` or `*_test.py`."
+    )
 
 
 Tests: TypeAlias = StdioTests | FunctionTests | AssertTests | ScriptTests | PytestTests

@@ -22,13 +22,20 @@ QUADRATIC_CHARS = 1_000
 class Normalisation(KindConfig):
     """What a comparison does not see. Applied in the order of the fields to completion and reference alike."""
 
-    unicode: Literal["none", "NFC", "NFKC"] = Field("none", description="Unicode normalisation form.")
-    ignore_case: bool = Field(False, description="Fold case (Unicode full case folding).")
-    ignore_punctuation: bool = Field(False, description="Remove punctuation and symbols (Unicode P and S).")
-    ignore_articles: bool = Field(False, description="Remove the English articles a, an and the.")
+    unicode: Literal["none", "NFC", "NFKC"] = Field(
+        "none",
+        description="Unicode normalisation form: `NFC` joins letters and accents; `NFKC` also drops styles, so that "
+        "`①` is `1`.",
+    )
+    ignore_case: bool = Field(False, description="Fold case by Unicode: `STRASSE` equals `straße`.")
+    ignore_punctuation: bool = Field(
+        False, description="Remove punctuation and symbols (Unicode categories P and S)."
+    )
+    ignore_articles: bool = Field(False, description="Remove the English words a, an and the.")
     whitespace: Literal["strip", "collapse", "keep"] = Field(
         "strip",
-        description="strip: none at either end; collapse: also single spaces inside; keep: compared as it is.",
+        description="`strip`: none at either end; `collapse`: also one space for any run inside; `keep`: all of it "
+        "counts.",
     )
 
     @property

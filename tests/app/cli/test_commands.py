@@ -23,7 +23,18 @@ def test_version(bare_assay: Assay) -> None:
 
 def test_help_names_every_command(bare_assay: Assay) -> None:
     said = bare_assay("--help").out
-    for command in ("serve", "score", "verifiers", "keys", "projects", "project", "scores", "sandbox", "doctor"):
+    for command in (
+        "serve",
+        "score",
+        "verifiers",
+        "backends",
+        "keys",
+        "projects",
+        "project",
+        "scores",
+        "sandbox",
+        "doctor",
+    ):
         assert f" {command} " in said
 
 
@@ -64,6 +75,38 @@ class TestKeys:
         assert "/scopes/0" in assay("keys", "create", "x", "--scope", "everything").err
         assert assay("keys", "revoke", "not-an-id").code == 1
         assert "no key" in assay("keys", "revoke", "00000000-0000-7000-8000-000000000000").err
+
+
+class TestBackends:
+    def test_life_of_a_backend(self, assay: Assay, service: Service) -> None:
+        name, port = f"made-{free_port()}-{id(assay)}", free_port()
+        where = [f"http://127.0.0.1:{port}/", "--key", service.key]
+        private = assay("backends", "add", name, *where)
+        assert private.code == 1
+        assert "allow_private: true" in private.err
+        made = assay("backends", "add", name, *where, "--allow-private", "--limits", '{"retries": 0}')
+        assert (made.code, made.out) == (0, ""), made.err
+        [listed] = [
+            one
+            for one in assay("backends", "list", "--json", "--key", service.key).json_lines()
+            if one["name"] == name
+        ]
+        assert (listed["limits"]["retries"], listed["allow_private"]) == (0, True)
+        assert name in assay("backends", "list", "--key", service.key).out
+        asked = assay("backends", "test", name, "--key", service.key)
+        assert (asked.code, asked.err) == (1, f"the backend {name} cannot be reached\n")
+        assert assay("backends", "remove", name, "--key", service.key).code == 0
+        assert "no backend" in assay("backends", "remove", name, "--key", service.key).err
+
+    def test_what_cannot_be_added(self, assay: Assay, service: Service) -> None:
+        add = ["backends", "add", "x", "https://verifier.example.com/", "--key", service.key]
+        assert "--header looks like NAME=VALUE" in assay(*add, "--header", "X-Key").err
+        assert assay(*add, "--limits", "{").code == 2
+        refused = assay(*add, "--bearer", "sk-123", "--header", "X-A=b")
+        assert refused.code == 1
+        assert "ASSAY_SECRET_KEY" in refused.err
+        assert "sk-123" not in refused.err
+        assert "project 'default'" in assay("backends", "list").err
 
 
 class TestProjects:

@@ -1,0 +1,119 @@
+"""`assay backends`: add, list, test and remove the servers that verifiers may ask."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from app import wire
+from app.cli.faults import MISUSED, CommandError
+from app.cli.output import note, show_list
+from app.cli.session import Json, Key, Url, talk
+
+if TYPE_CHECKING:
+    from app.http_client import Answer, Client
+
+commands = typer.Typer(
+    no_args_is_help=True,
+    help="Add, list, test and remove servers that verifiers may ask. Needs an admin key of the first project.",
+)
+
+COLUMNS = {
+    "name": "name",
+    "type": "type",
+    "url": "url",
+    "private": "allow_private",
+    "created": "created_at",
+}
+VALUE_HELP = "env:ASSAY_BACKEND_... for a variable of the service, or the value itself"
+
+
+@commands.command("add")
+def add(
+    name: Annotated[str, typer.Argument(help="What verifiers call it.")],
+    at: Annotated[str, typer.Argument(metavar="ADDRESS", help="The URL that requests are posted to.")],
+    type: Annotated[str, typer.Option(help="What it speaks: verifier.")] = "verifier",
+    bearer: Annotated[str | None, typer.Option(help=f"Sent as a bearer token: {VALUE_HELP}.")] = None,
+    header: Annotated[
+        list[str] | None, typer.Option(help=f"NAME=VALUE, several times for several; VALUE is {VALUE_HELP}.")
+    ] = None,
+    allow_private: Annotated[
+        bool, typer.Option("--allow-private", help="It may be on this machine or a private network.")
+    ] = False,
+    limits: Annotated[
+        str, typer.Option(help="JSON: concurrency, connect_s, timeout_s, retries, answer_kb; the rest as it is.")
+    ] = "{}",
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """Add a backend. Its keys are shown to nobody from then on."""
+    wanted: dict[str, Any] = {
+        "name": name,
+        "type": type,
+        "url": at,
+        "headers": dict(_header(text) for text in header or ()),
+        "allow_private": allow_private,
+        "limits": _json(limits),
+    }
+    if bearer is not None:
+        wanted["key"] = bearer
+    body = wire.encode(wanted)
+
+    async def work(client: Client) -> Answer:
+        return await client.call("POST", "/backends", body=body)
+
+    made = talk(url, key, work).value
+    note(f"backend {made['name']} is added; 'assay backends test {made['name']}' asks it")
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise CommandError("--header looks like NAME=VALUE", MISUSED)
+    return name, value
+
+
+def _json(text: str) -> Any:
+    from app.errors import Problem
+
+    try:
+        return wire.decode(text.encode("utf-8", "surrogateescape"))
+    except Problem as problem:
+        raise CommandError(f"--limits: {problem.detail}", MISUSED) from None
+
+
+@commands.command("list")
+def list_(as_json: Json = False, url: Url = None, key: Key = None) -> None:
+    """List the backends, without their keys."""
+
+    async def work(client: Client) -> list[Any]:
+        return [item async for item in client.pages("/backends")]
+
+    show_list(talk(url, key, work), COLUMNS, as_json=as_json)
+
+
+@commands.command("test")
+def test(name: Annotated[str, typer.Argument(help="The backend's name.")], url: Url = None, key: Key = None) -> None:
+    """Ask a backend about a made-up item, and say what came of it."""
+
+    async def work(client: Client) -> Answer:
+        return await client.call("POST", f"/backends/{quote(name, safe='')}/test")
+
+    said = talk(url, key, work).value
+    if not said["ok"]:
+        raise CommandError(said["message"])
+    typer.echo(f"{said['message']}, in {said['ms']:.0f} ms")
+
+
+@commands.command("remove")
+def remove(
+    name: Annotated[str, typer.Argument(help="The backend's name.")], url: Url = None, key: Key = None
+) -> None:
+    """Remove a backend and its keys. Verifiers that ask it are unscored, until there is another of the name."""
+
+    async def work(client: Client) -> Answer:
+        return await client.call("DELETE", f"/backends/{quote(name, safe='')}")
+
+    note(f"backend {talk(url, key, work).value['name']} is removed")
