@@ -1,18 +1,17 @@
 """The kind `math`: whether the final answer of a completion is mathematically the reference.
 
-Stages, each deciding what it can: `extract` finds the answer, `string` compares normal forms, `rational` exact
-numbers, `form` structures, all on the event loop in microseconds; `numeric` and `cas` evaluate what is left in
-guarded workers; `cost_guard` refuses what would take too long before anything is computed.
+`extract` finds the answer and `reading` says what it is; `compare` decides what exact arithmetic, `algebra` and
+`intervals` can, all on the event loop in microseconds; `cas` evaluates what is left in guarded workers. `cost`
+refuses what would take too long before anything is computed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from verifiers.base import (
     BadItemError,
@@ -23,18 +22,18 @@ from verifiers.base import (
     GuardLimits,
     GuardResult,
     Item,
-    KindConfig,
     Outcome,
     Verdict,
-    clip,
     guard_fault,
     register,
     verify_each,
 )
-from verifiers.math.compare import Comparison, Policy, Question
-from verifiers.math.extract import Found, Span, find_answers, find_box, find_whole
-from verifiers.math.gold import REFERENCE, Gold, as_declared, choice, gold_of, literal, read_as
-from verifiers.math.reading import MAX_CHARS, Group, Reading, Scalar, Text, Union, Value, read_among_words
+from verifiers.math.attempt import Attempt
+from verifiers.math.compare import Policy, Question
+from verifiers.math.config import MathConfig
+from verifiers.math.extract import Found, find_answers, find_box, find_whole
+from verifiers.math.gold import REFERENCE, gold_of, read_as
+from verifiers.math.values import Scalar, is_bare
 from verifiers.thinking import final_section
 
 LIMITS = GuardLimits(cpu_s=2.0, wall_s=20.0, memory_mb=512)
@@ -42,156 +41,95 @@ LIMITS = GuardLimits(cpu_s=2.0, wall_s=20.0, memory_mb=512)
 GOLD_LIMITS = GuardLimits(cpu_s=1.0, wall_s=20.0, memory_mb=512)
 """Of a reference alone, evaluated where an answer broke its limits."""
 _CANDIDATES_FAULTS = (GuardFault.CPU, GuardFault.MEMORY, GuardFault.CRASHED)
-MAX_QUESTIONS = 256
-"""Pairs of scalars that one answer may leave to the workers."""
-
-
-class MathConfig(KindConfig):
-    """How answers are found and compared."""
-
-    answer: Literal["final", "boxed", "whole"] = Field(
-        "final",
-        description="Where the answer is sought after any thinking part: `final` takes boxes, else claims such as "
-        "`The answer is 42`, else the last line where only one value is in it; `boxed` takes boxes only; `whole` "
-        "takes everything as the answer.",
-    )
-    several: Literal["reject", "last"] = Field(
-        "reject",
-        description="What becomes of a completion that gives several answers: `reject` accepts it only if every one "
-        "of them is right, or together they are the items of a reference that is a list; `last` looks at the last.",
-    )
-    tolerance: float = Field(
-        0.0,
-        ge=0.0,
-        lt=1.0,
-        description="Largest accepted difference of two numbers, relative to the reference. 0 compares exactly.",
-    )
-    percent: Literal["sign", "value"] = Field(
-        "sign",
-        description="What `9%` stands for: with `sign` the number 9 (and never 0.09), with `value` the number 0.09.",
-    )
-    units: Literal["match", "ignore"] = Field(
-        "match",
-        description="With `match`, an answer in another unit than the reference's is wrong, and a unit that only one "
-        "of them states is no difference; `ignore` never compares units.",
-    )
-
-
-@dataclass(slots=True)
-class _Attempt:
-    """One item whose answer has been found: everything needed to judge it, now or with the workers' help."""
-
-    gold: Gold
-    spans: Sequence[Span]
-    loose: bool
-    """Whether the answer was taken from a last line that did not say that it is one."""
-    policy: Policy
-    offset: int
-    readings: list[Reading] = field(default_factory=list)
-    values: list[Value | None] = field(default_factory=list)
-
-    def judge(self, known: dict[Question, bool]) -> Verdict | list[Question]:
-        """The verdict, or the questions that it hangs on."""
-        if len(self.spans) > 1 and sum(len(span.text) for span in self.spans) > MAX_CHARS:
-            return self._verdict(Outcome.REJECTED, "extract", "several different answers")
-        if len(self.spans) == 1 and (verdict := self._at_a_glance()):
-            return verdict
-        if not self.readings:
-            self._read()
-        if all(self._is_gold(i) for i in range(len(self.spans))):
-            return self._verdict(Outcome.CORRECT, "string")
-        for index, reading in enumerate(self.readings):
-            if reading.value is None and not self._is_gold(index):
-                return self._verdict(Outcome.REJECTED, "cost_guard", reading.costly)
-        if self.gold.value is None:
-            raise BadItemError(f"reference: {self.gold.reading.costly}; only the same text would be equal to it")
-        return self._compare(self.gold.value, known)
-
-    def _at_a_glance(self) -> Verdict | None:
-        """The verdict where both are the same text, decimal numbers or choices."""
-        text, gold = self.spans[-1].text, self.gold
-        if text == gold.text:
-            return self._verdict(Outcome.CORRECT, "string")
-        if gold.literal is not None and (number := literal(text)) is not None:
-            if number == gold.literal:
-                return self._verdict(Outcome.CORRECT, "rational")
-            if not self.policy.tolerance:
-                return self._verdict(Outcome.INCORRECT, "rational")
-        if gold.letter is not None and ((letter := choice(text)) is not None or gold.type == "choice"):
-            return self._verdict(Outcome.CORRECT if letter == gold.letter else Outcome.INCORRECT, "string")
-        return None
-
-    def _read(self) -> None:
-        for span in self.spans:
-            reading = read_as(span.text, self.gold.type)
-            value = reading.value
-            if isinstance(value, Text) and value != self.gold.value:
-                inner = read_among_words(span.text)
-                if inner is not None and isinstance(inner, Text) == isinstance(self.gold.value, Text):
-                    value = inner
-            self.readings.append(reading)
-            self.values.append(value)
-        last = self.values[-1]
-        if len(self.spans) > 1 and not _is_prose(last):  # words after "the answer is" need not be an answer
-            kept = [i for i, value in enumerate(self.values) if not _is_prose(value)]
-            self.spans = [self.spans[i] for i in kept]
-            self.readings = [self.readings[i] for i in kept]
-            self.values = [self.values[i] for i in kept]
-
-    def _is_gold(self, index: int) -> bool:
-        return self.readings[index].normal == self.gold.reading.normal or (
-            self.gold.letter is not None and choice(self.spans[index].text) == self.gold.letter
-        )
-
-    def _compare(self, gold: Value, known: dict[Question, bool]) -> Verdict | list[Question]:
-        comparison = Comparison(self.policy, known)
-        results: list[bool | None] = []
-        for index, value in enumerate(self.values):
-            shaped = as_declared(value, self.gold.type)
-            if self._is_gold(index):
-                results.append(True)
-            elif shaped is not None and _only_sympy_reads(gold, shaped):
-                results.append(comparison.ask("cas", self.gold.reading.normal, self.readings[index].normal))
-            else:
-                results.append(shaped is not None and comparison.equal(gold, shaped))
-        equal = False if False in results else None if None in results else True
-        if equal is not True and len(results) > 1 and isinstance(gold, Group) and gold.opener in ("", "\\{"):
-            joined = comparison.equal(gold, Group(gold.opener, _flat(self.values), gold.closer))
-            equal = joined if equal is False or joined is True else None
-        if equal is None:
-            if len(comparison.open) > MAX_QUESTIONS:
-                return self._verdict(Outcome.REJECTED, "cost_guard", "too many pairs of expressions to compare")
-            return list(dict.fromkeys(comparison.open))
-        stage = _stage(comparison, known, equal=equal)
-        if equal:
-            return self._verdict(Outcome.CORRECT, stage)
-        if len(results) > 1:
-            return self._verdict(Outcome.REJECTED, "extract", "several different answers")
-        if self.loose and _is_prose(self.values[-1]):
-            return self._verdict(Outcome.UNPARSEABLE, "extract", "the last line is not one value")
-        refused = comparison.note in ("a list of guesses", "not evaluated")
-        return self._verdict(Outcome.REJECTED if refused else Outcome.INCORRECT, stage, comparison.note)
-
-    def _verdict(self, outcome: Outcome, stage: str, reason: str = "") -> Verdict:
-        span = self.spans[-1]
-        detail = {"stage": stage, "answer": clip(span.text), "gold": clip(self.gold.reading.normal)}
-        if reason:
-            detail["reason"] = reason
-        normal = self.readings[-1].normal if self.readings else span.text
-        full = {
-            "span": [span.start + self.offset, span.end + self.offset],
-            "answer_normal": clip(normal, 1000),
-            "gold_normal": clip(self.gold.reading.normal, 1000),
-        }
-        return Verdict(outcome, 1.0 if outcome is Outcome.CORRECT else 0.0, detail, full)
 
 
 @register
 class Math:
-    """Compares the final answer of a completion with a reference: numbers, expressions, sets, intervals, ..."""
+    r"""Decides whether the final answer of a completion is mathematically the reference: score 1 or 0.
+
+    ## Reference
+
+    A string or a number: `"\\frac{1}{2}"`, `"1,234"`, `"(2, \\infty)"`, `42`; LaTeX or plain text, with or without
+    `$` and `\boxed`. To say what kind of answer it is, send `{"answer": "1,2", "type": "set"}`:
+
+    | type | what it means |
+    |---|---|
+    | `auto` | The default: read from how the reference is written, as below. |
+    | `integer` | The reference must be an integer; the answer must be the same number. |
+    | `number` | The reference must have no symbols. |
+    | `expression` | The reference is one value; it may have symbols. `y = 2x` is taken as `2x`. |
+    | `equation` | Both must be equations, one a constant multiple of the other: `2x = 5` for `4x - 10 = 0`. |
+    | `tuple` | Order and number of the items count; brackets do not. A column vector is a tuple. |
+    | `set` | Neither order nor repetition counts; brackets do not. |
+    | `multiset` | Repetition counts, order does not. |
+    | `interval` | An interval or a union of intervals; `1 < x < 2` and `\{x \mid 1 < x < 2\}` are one. |
+    | `matrix` | A matrix, or a list of lists. |
+    | `choice` | One letter: `C`, `(c)`, `\text{(C) } 15`. |
+
+    With `auto`, `(1, 2)` is a tuple or an open interval, `\{1, 2\}` a set, and a bare list `1, 2` a multiset (which
+    a tuple equals in order). `w=16, d=3` is compared by its names where both sides have them, else in order. `1,234`
+    is one number outside brackets. A single capital from A to J is a choice. Plain words are compared as words, a
+    time of day (`4:30`) as written.
+
+    A reference that is empty, not of its declared type, without a value, or too costly to evaluate gives `unscored`
+    with `bad_item`; one that is too costly still accepts an answer that is written the same.
+
+    ## Where the answer is
+
+    Only what follows the thinking part counts: a lone `</think>` ends it (the prompt's template may have opened it),
+    and a thinking part that never ends means that there is no answer. Marks of the end of a sequence (`</s>`,
+    `<|im_end|>`, ...) are dropped. Of the last 131,072 characters:
+
+    1. If there are `<answer>` tags, only what is inside them. A tag that is never closed means no answer.
+    2. The last 16 boxes (`\boxed`, `\fbox`); empty ones and `\phantom` are placeholders. A box that is cut off means
+       no answer, whatever came before.
+    3. Without boxes, claims: `The answer is ...`, `Answer: ...`, or a last line `#### ...` or `A: ...`.
+    4. Without either, all that the tag holds, or the last line, if only one value is in it.
+
+    If these are several different answers, all must be right, or together be the items of a reference that is a list;
+    else the outcome is `rejected`. So it is for a list where the reference is one value (`3 or 4`).
+
+    ## What is equal
+
+    - Numbers exactly: integers, decimals, fractions, mixed numbers, scientific notation, repeating decimals. Nothing
+      is rounded, unless a relative `tolerance` is configured. `0.3...`, `2\infty` and `1/\infty` are no numbers.
+    - Expressions if they are equal for all values of their symbols: decided by exact algebra where there are only
+      sums, products, quotients, whole powers and square roots of numbers; by precise evaluation at close and distant,
+      positive and negative points else (`\sqrt{x^2}` and `|x|` are not `x`, `|x+1000|` is not `x+1000`).
+    - Names are dropped (`x = 5` is `5`, `f(2) = 5` is `5`), but an equation that is yet to be solved is not its right
+      side (`3t = 5` is not `5`), and every member of a chain must be right (`2+2=5` is not `5`).
+    - An integral, sum, limit, derivative or determinant is no answer unless the reference holds one; an answer that
+      the grammar of expressions does not read is none where it reads the reference.
+    - Degrees equal multiples of pi (`90^\circ` is `\pi/2`). Letters are no units (`3t` is not `3`, `2mg` not `2`);
+      words around a number are dropped (`12 apples`), unless they qualify it (`at least 12`, `12 squared`).
+
+    ## Verdict
+
+    `detail` has the deciding `stage`, the `answer` that was taken, the reference's normal form as `gold`, a `reason`
+    where there is more to say, and `warnings`: what was taken for granted (`only the answer states a unit: cm`).
+    `detail: full` adds the answer's `span` in the completion (characters, the end exclusive) and both normal forms.
+
+    | stage | decides |
+    |---|---|
+    | `extract` | There is no answer (`unparseable`), or there are several (`rejected`). |
+    | `string` | Both have the same normal form, or the same words or choice. |
+    | `rational` | Exact rational numbers. |
+    | `algebraic` | Rational functions with square roots of numbers, `i`, `\pi` and `e`, modulo a prime of 127 bits. |
+    | `interval` | Bounds in double precision that do not meet: proof that the two are different. |
+    | `form` | A different structure or unit, or a rule of `form` broken (`rejected`). |
+    | `numeric` | Expressions, evaluated precisely in a guarded worker. |
+    | `cas` | What only Math-Verify's parser and SymPy read, in a guarded worker. |
+    | `cost_guard` | Evaluating the answer could take too long: `rejected`, before anything is computed. |
+    | `guard` | The answer broke a worker's limits: `timeout`, `memory_exceeded`, `crashed`. |
+
+    An answer whose structure is read has at most 1,000 characters, 32 items in a list, 8 lists and 16 brackets
+    within each other. A worker gives an answer 2 seconds of CPU time and 512 MB; a reference that needs more than 1
+    second by itself is the caller's fault (`bad_item`). Functions that differ only where their values have thousands
+    of digits, such as `e^{39x}|x+1000|` and `e^{39x}(x+1000)`, are not told apart.
+    """
 
     kind: ClassVar[str] = "math"
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
     deterministic: ClassVar[bool] = True
     cache: ClassVar[Literal["none", "memory"]] = "memory"
     Config: ClassVar[type[BaseModel]] = MathConfig
@@ -199,10 +137,22 @@ class Math:
     examples: ClassVar[Sequence[Example]] = (
         Example(Item(completion="6 * 7 is \\boxed{42}.", reference="42"), 1.0),
         Example(Item(completion="The answer is 0.5.", reference="\\frac{1}{2}"), 1.0),
+        Example(Item(completion="<answer>x > 2</answer>", reference="(2, \\infty)"), 1.0),
         Example(Item(completion="So it is \\boxed{\\frac{1}{\\sqrt{2}}}.", reference="\\frac{\\sqrt{2}}{2}"), 1.0),
+        Example(Item(completion="\\boxed{2\\ln 2}", reference="\\ln 4"), 1.0),
         Example(Item(completion="\\boxed{\\frac{1}{3}}", reference="\\int_0^1 x^2\\,dx"), 1.0),
+        Example(Item(completion="\\boxed{2, 1}", reference={"answer": "1,2", "type": "set"}), 1.0),
         Example(Item(completion="\\boxed{\\sqrt{2}}", reference="\\sqrt{3}"), 0.0),
+        Example(Item(completion="\\boxed{\\int_0^1 x^2\\,dx}", reference="\\frac{1}{3}"), 0.0),
         Example(Item(completion="It is \\boxed{41} or \\boxed{42}.", reference="42"), 0.0),
+        Example(Item(completion="\\boxed{100 \\text{ cm}}", reference="1 \\text{ m}"), 0.0),
+        Example(Item(completion="\\boxed{100 \\text{ cm}}", reference="1 \\text{ m}"), 1.0, {"units": "convert"}),
+        Example(Item(completion="\\boxed{9\\%}", reference="0.09"), 0.0),
+        Example(Item(completion="\\boxed{9\\%}", reference="0.09"), 1.0, {"percent": "value"}),
+        Example(Item(completion="\\boxed{52_8}", reference="42"), 0.0),
+        Example(Item(completion="\\boxed{52_8}", reference="42"), 1.0, {"bases": "value"}),
+        Example(Item(completion="\\boxed{\\frac{2}{4}}", reference="\\frac{1}{2}"), 0.0, {"form": "lowest_terms"}),
+        Example(Item(completion="\\boxed{3.14}", reference="\\pi"), 1.0, {"tolerance": 0.001}),
     )
     guarded: ClassVar[Sequence[str]] = ("verifiers.math.cas",)
     sandboxed: ClassVar[bool] = False
@@ -210,13 +160,33 @@ class Math:
     def __init__(self, config: MathConfig) -> None:
         self._find = {"final": find_answers, "boxed": find_box, "whole": find_whole}[config.answer]
         self._last_only = config.several == "last"
+        self._form = config.form
+        self._boxed = config.answer != "whole"
         self._policy = Policy(
-            Fraction(str(config.tolerance)), config.percent == "value", match_units=config.units == "match"
+            Fraction(str(config.tolerance)), config.percent == "value", config.units, config.bases == "value"
         )
+
+    def gold(self, reference: Any) -> str:
+        """A completion that scores 1 if the reference can be used, to check a reference against itself.
+
+        Raises `BadItemError` with the reason where it cannot be used at all. An expression is written in another way
+        than the reference, so that scoring the completion evaluates it.
+        """
+        gold = gold_of(reference)
+        text = gold.text
+        value = gold.value
+        if self._form == "any" and isinstance(value, Scalar) and is_bare(value) and value.exact is None:
+            other = f"0+({value.source})"
+            text = text if read_as(other, gold.type).value is None else other
+        completion = f"\\boxed{{{text}}}" if self._boxed else text
+        found = self._find(final_section(Item(completion=completion)) or "")
+        if [span.text for span in found.answers] != [text]:
+            raise BadItemError("reference: no completion can give it as its answer; check its braces and tags")
+        return completion
 
     async def verify(self, items: Sequence[Item], ctx: Context) -> list[Verdict]:
         """One verdict per item; answers that need evaluation go to the guarded workers in one call."""
-        waiting: list[tuple[_Attempt, list[Question]]] = []
+        waiting: list[tuple[Attempt, list[Question]]] = []
         placeholders: dict[int, int] = {}
 
         def begin(item: Item) -> Verdict:
@@ -234,7 +204,7 @@ class Math:
         settled = await _evaluate(waiting, self._policy, ctx)
         return [settled[placeholders[id(v)]] if id(v) in placeholders else v for v in verdicts]
 
-    def _begin(self, item: Item) -> Verdict | tuple[_Attempt, list[Question]]:
+    def _begin(self, item: Item) -> Verdict | tuple[Attempt, list[Question]]:
         gold = gold_of(item.reference)
         section = final_section(item)
         if section is None:
@@ -244,20 +214,19 @@ class Math:
             return _unparseable(found.missing)
         distinct = list({span.text: span for span in found.answers}.values())
         distinct.sort(key=lambda span: span.start)
-        attempt = _Attempt(
+        attempt = Attempt(
             gold,
             distinct[-1:] if self._last_only else distinct,
             found.form == "line",
             self._policy,
+            self._form,
             len(item.text) - len(section),
         )
         result = attempt.judge({})
         return result if isinstance(result, Verdict) else (attempt, result)
 
 
-async def _evaluate(
-    waiting: Sequence[tuple[_Attempt, list[Question]]], policy: Policy, ctx: Context
-) -> list[Verdict]:
+async def _evaluate(waiting: Sequence[tuple[Attempt, list[Question]]], policy: Policy, ctx: Context) -> list[Verdict]:
     """Ask the workers, once for each distinct set of questions; equal references are neighbours."""
     batches = sorted({tuple(questions) for _, questions in waiting})
     results = dict(zip(batches, await _ask(batches, policy, LIMITS, ctx), strict=True))
@@ -284,7 +253,7 @@ async def _ask(
     return await ctx.guard.run("verifiers.math.cas:compare", payloads, limits=limits, deadline=ctx.deadline)
 
 
-def _settle(attempt: _Attempt, questions: Sequence[Question], result: GuardResult) -> Verdict:
+def _settle(attempt: Attempt, questions: Sequence[Question], result: GuardResult) -> Verdict:
     if result.fault is not None:
         return guard_fault(result)
     if "bad_gold" in result.value:
@@ -295,37 +264,6 @@ def _settle(attempt: _Attempt, questions: Sequence[Question], result: GuardResul
     if not isinstance(verdict, Verdict):
         raise RuntimeError("a comparison is still open after all its questions were answered")
     return verdict
-
-
-def _stage(comparison: Comparison, known: dict[Question, bool], *, equal: bool) -> str:
-    if known:
-        return "cas" if any(question.relation == "cas" for question in known) else "numeric"
-    if comparison.rational:
-        return "rational"
-    return "string" if equal else "form"
-
-
-def _only_sympy_reads(gold: Value, answer: Value) -> bool:
-    """Whether one is a whole outside our grammar and the other has a structure, such as two ways to write a set."""
-    pair = (gold, answer)
-    unread = any(isinstance(value, Scalar) and value.tree is None for value in pair)
-    return unread and any(isinstance(value, Group | Union) for value in pair)
-
-
-def _is_prose(value: Value | None) -> bool:
-    if isinstance(value, Group):
-        return any(_is_prose(item) for item in value.items)
-    return isinstance(value, Text)
-
-
-def _flat(values: Sequence[Value | None]) -> tuple[Value, ...]:
-    items: list[Value] = []
-    for value in values:
-        if isinstance(value, Group) and value.opener in ("", "\\{"):
-            items += value.items
-        elif value is not None:
-            items.append(value)
-    return tuple(items)
 
 
 def _unparseable(reason: str) -> Verdict:

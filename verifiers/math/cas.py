@@ -1,8 +1,9 @@
 """Runs in the guarded workers: decides what only evaluation can.
 
-Expressions of our own grammar are evaluated by mpmath at two precisions, symbols at several sample points; a
-difference that shrinks with the precision is zero, one that stands is not. The precision is well above the height of
-both expressions (see `cost`), so that no explicit term is too small to be seen, and comparison is always relative.
+Expressions of our own grammar are evaluated by mpmath, symbols at several sample points, close and distant (see
+`samples`). The precision is well above the height of both expressions (see `cost`), so that no explicit term is too
+small to be seen, and comparison is always relative. A difference within it is looked at again at twice the precision:
+one that shrinks with it is zero, one that stands is not.
 What the grammar does not read goes to Math-Verify's LaTeX parser and SymPy. Nothing here evaluates text: no
 `sympify`, no `parse_expr`, no `eval`.
 """
@@ -11,11 +12,10 @@ from __future__ import annotations
 
 import math
 import re
-import zlib
 from collections.abc import Callable
 from fractions import Fraction
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import mpmath  # type: ignore[import-untyped]
 import sympy
@@ -23,13 +23,21 @@ from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
 from latex2sympy2_extended.math_normalization import NormalizationConfig
 
 from verifiers.math.cost import MAX_EXACT, exact, height
-from verifiers.math.expression import MAX_DEPTH, Tree, parse, symbols
+from verifiers.math.expression import MAX_DEPTH, TRIGONOMETRIC, CostlyError, Tree, parse, symbols
+from verifiers.math.samples import FAR, MIDDLE, UNIT, WIDE, far_bits, sample
 from verifiers.math.tokens import tokenize
 
-SAMPLES = 6
-"""Points at which expressions with symbols are compared; both signs of every symbol occur."""
 FEWEST_SAMPLES = 2
 """Points at which both must have a value."""
+GUARD_DIGITS = 40
+"""Decimal digits beyond those of the heights of both expressions."""
+ROUNDING_DIGITS = 10
+"""Of these, digits that rounding may cost."""
+DISTANT_DIGITS = 50
+"""Decimal digits at distant sample points."""
+
+_WHOLE = TRIGONOMETRIC | {"exp", "factorial"}
+"""Functions without branches: two that agree close by agree everywhere."""
 
 EQUAL, UNEQUAL, BAD_GOLD = "equal", "unequal", "bad_gold"
 
@@ -67,76 +75,123 @@ def _decide(relation: str, gold: str, answer: str, tolerance: Fraction) -> str:
     return EQUAL if same else UNEQUAL
 
 
+class _Pair(NamedTuple):
+    """A reference and an answer with what their comparison needs."""
+
+    gold: str
+    answer: str
+    names: frozenset[str]
+    far_bits: int
+
+    def digits(self, point: int) -> int | None:
+        """Decimal digits to work with at a point, in steps that caches can share; None if it would cost too much.
+
+        Distant points only have to show functions that agree on a range alone, for which a few digits will do.
+        """
+        if point not in UNIT:
+            reach = float(max(abs(sample(name, point, self.far_bits)) for name in self.names))
+            try:
+                height(_tree(self.gold), reach), height(_tree(self.answer), reach)
+            except CostlyError:
+                return None
+            return DISTANT_DIGITS
+        bits = height(_tree(self.gold)) + height(_tree(self.answer))
+        digits = GUARD_DIGITS
+        while digits < GUARD_DIGITS + bits * math.log10(2):
+            digits += digits // 2
+        return digits
+
+    def values(self, point: int, digits: int) -> tuple[Any, Any]:
+        """Both values at a point, None for one that has none there."""
+        return _value(self.gold, digits, point, self.far_bits), _value(self.answer, digits, point, self.far_bits)
+
+
+def _pair(gold: str, answer: str) -> _Pair:
+    trees = _tree(gold), _tree(answer)
+    return _Pair(gold, answer, symbols(trees[0]) | symbols(trees[1]), far_bits(*trees))
+
+
 def _equal(gold: str, answer: str, tolerance: Fraction) -> bool:
-    digits = _digits(gold, answer)
-    names = symbols(_tree(gold)) | symbols(_tree(answer))
-    points = range(SAMPLES if names else 1)
-    defined = [k for k in points if _value(gold, digits, k) is not None]
-    if not defined:
+    pair = _pair(gold, answer)
+    points = (*UNIT, *MIDDLE, *FAR) if pair.names else UNIT[:1]
+    if pair.names and (_has_branches(_tree(gold)) or _has_branches(_tree(answer))):
+        points = (*points, *WIDE)
+    gold_defined = both_defined = 0
+    for point in points:
+        digits = pair.digits(point)
+        if digits is None:
+            continue
+        g, a = pair.values(point, digits)
+        if point not in UNIT and (g is None or a is None or (_mp.im(g) and _mp.im(a))):
+            continue  # distant points are for real functions: beyond their domains, forms differ by branches
+        gold_defined += g is not None
+        if g is None or a is None:
+            continue
+        both_defined += 1
+        if tolerance and not pair.names:
+            return bool(abs(a - g) <= abs(g) * tolerance.numerator / tolerance.denominator)
+        if not _vanishes(partial(_difference_at, pair, point), digits):
+            return False
+    if not gold_defined:
         raise _UndefinedGoldError
-    both = [k for k in defined if _value(answer, digits, k) is not None]
-    if len(both) < min(FEWEST_SAMPLES, len(points)):
-        return False
-    if tolerance and not names:
-        g, a = _value(gold, digits, 0), _value(answer, digits, 0)
-        return bool(abs(a - g) <= abs(g) * tolerance.numerator / tolerance.denominator)
+    return both_defined >= min(FEWEST_SAMPLES, len(points))
 
-    def difference(k: int) -> Callable[[int], tuple[Any, Any]]:
-        def at(precision: int) -> tuple[Any, Any]:
-            g, a = _value(gold, precision, k), _value(answer, precision, k)
-            if g is None or a is None:
-                return _mp.one, _mp.one
-            if _mp.isinf(g) or _mp.isinf(a):
-                return (_mp.zero if g == a else _mp.one), _mp.one
-            return a - g, max(abs(a), abs(g))
 
-        return at
+def _has_branches(tree: Tree) -> bool:
+    """Whether a function may be another one elsewhere, such as `|x|`, `\\sqrt{x^2}` or `\\ln x^2`."""
+    if tree[0] == "call" and tree[1] not in _WHOLE:
+        return True
+    if tree[0] == "power" and not (tree[2][0] == "number" and tree[2][1].denominator == 1):
+        return True
+    return any(_has_branches(part) for part in tree[1:] if isinstance(part, tuple))
 
-    return all(_vanishes(difference(k), digits) for k in both)
+
+def _difference_at(pair: _Pair, point: int, precision: int) -> tuple[Any, Any]:
+    return _difference(*pair.values(point, precision))
+
+
+def _difference(gold: Any, answer: Any) -> tuple[Any, Any]:
+    if gold is None or answer is None:
+        return _mp.one, _mp.one
+    return answer - gold, max(abs(answer), abs(gold))
 
 
 def _proportional(gold: str, answer: str, *, positive: bool) -> bool:
     """Whether one is a constant multiple of the other, as for the two sides of equivalent equations."""
-    digits = _digits(gold, answer)
-    defined = [k for k in range(SAMPLES) if _value(gold, digits, k)]
-    points = [k for k in defined if _value(answer, digits, k)]
-    if not defined:
+    pair = _pair(gold, answer)
+    points = [(point, digits) for point in (*UNIT, *MIDDLE, *FAR) if (digits := pair.digits(point)) is not None]
+    values = [pair.values(point, digits) for point, digits in points]
+    if not any(g for g, _ in values):
         raise _UndefinedGoldError
-    if len(points) <= FEWEST_SAMPLES:
+    usable = [at for at, (g, a) in zip(points, values, strict=True) if g and a]
+    if len(usable) <= FEWEST_SAMPLES:
         return False
-    first, *others = points
+    [(first, least), *others] = usable
 
-    def difference(k: int) -> Callable[[int], tuple[Any, Any]]:
+    def crossed(point: int) -> Callable[[int], tuple[Any, Any]]:
         def at(precision: int) -> tuple[Any, Any]:
-            crossed = _value(answer, precision, k) * _value(gold, precision, first)
-            other = _value(answer, precision, first) * _value(gold, precision, k)
-            return crossed - other, max(abs(crossed), abs(other))
+            (g, a), (g1, a1) = pair.values(point, precision), pair.values(first, precision)
+            return _difference(a1 * g, a * g1)
 
         return at
 
-    if not all(_vanishes(difference(k), digits) for k in others):
+    if not all(_vanishes(crossed(point), max(digits, least)) for point, digits in others):
         return False
-    ratio = _value(answer, digits, first) / _value(gold, digits, first)
-    return not positive or bool(_mp.re(ratio) > 0)
+    g, a = pair.values(first, least)
+    return not positive or bool(_mp.re(a / g) > 0)
 
 
 def _vanishes(difference: Callable[[int], tuple[Any, Any]], digits: int) -> bool:
     """Whether a difference, given with the size of its terms at any precision, is zero."""
-    rough, _ = difference(digits)
+    rough, size = difference(digits)
+    with _mp.workdps(2 * digits):
+        if abs(rough) <= size * _mp.mpf(10) ** (ROUNDING_DIGITS - digits):
+            return True
     fine, size = difference(2 * digits)
     with _mp.workdps(2 * digits):
-        if fine == 0 or abs(fine) <= abs(rough) * _mp.mpf(10) ** (-digits // 2):
+        if abs(fine) <= size * _mp.mpf(10) ** (ROUNDING_DIGITS - digits):
             return True
-        return bool(abs(fine) <= size * _mp.mpf(10) ** (-3 * digits // 2))
-
-
-def _digits(gold: str, answer: str) -> int:
-    """Decimal digits to work with: 30 and those of both heights, as one of a few steps that caches can share."""
-    bits = height(_tree(gold)) + height(_tree(answer))
-    digits = 50
-    while digits < 30 + bits * math.log10(2):
-        digits *= 2
-    return digits
+        return bool(abs(fine) <= abs(rough) * _mp.mpf(10) ** (-digits // 2))
 
 
 @lru_cache(maxsize=512)
@@ -145,25 +200,26 @@ def _tree(source: str) -> Tree:
 
 
 @lru_cache(maxsize=2048)
-def _value(source: str, digits: int, sample: int) -> Any:
+def _value(source: str, digits: int, point: int, far_bits: int) -> Any:
     """The value at a sample point, or None where it has none."""
     with _mp.workdps(digits):
         try:
-            value = _evaluate(_tree(source), sample)
+            value = _evaluate(_tree(source), point, far_bits)
         except (ZeroDivisionError, ValueError, OverflowError, TypeError, mpmath.libmp.NoConvergence):
             return None  # a pole, or a function outside its domain
-        return None if _mp.isnan(value) else +value
+        return None if _mp.isnan(value) or _mp.isinf(value) else +value
 
 
-def _evaluate(tree: Tree, sample: int) -> Any:
+def _evaluate(tree: Tree, point: int, far_bits: int) -> Any:
     match tree:
         case ("number", value):
             return _mp.mpf(value.numerator) / value.denominator
         case ("symbol", name):
-            return _sample(name, sample)
+            value = sample(name, point, far_bits)
+            return _mp.mpf(value.numerator) / value.denominator
         case ("constant", name):
-            return {"pi": _mp.pi, "e": _mp.e, "i": _mp.j, "infinity": _mp.inf}[name] * 1
-    values = [_evaluate(part, sample) for part in tree[1:] if isinstance(part, tuple)]
+            return {"pi": _mp.pi, "e": _mp.e, "i": _mp.j}[name] * 1
+    values = [_evaluate(part, point, far_bits) for part in tree[1:] if isinstance(part, tuple)]
     match tree[0]:
         case "sum":
             return sum(values[1:], values[0])
@@ -178,13 +234,6 @@ def _evaluate(tree: Tree, sample: int) -> Any:
             return _power(*values)
         case _:
             return _call(tree[1], values)
-
-
-def _sample(name: str, sample: int) -> Any:
-    """A fixed number between 1/4 and 4 for a symbol; from the third sample on its sign depends on the name."""
-    seed = zlib.crc32(f"{name}:{sample}".encode("utf-8", "surrogatepass"))
-    value = _mp.mpf(2503 + seed % 37000) / 10007
-    return -value if sample == 2 or (sample > 2 and seed & 1 << 30) else value
 
 
 def _power(base: Any, exponent: Any) -> Any:

@@ -3,7 +3,7 @@
 `height` bounds, before anything is computed, the size in bits of every number that an evaluation handles: for a
 rational number p/q it is an upper bound of log2(max(|p|, |q|)), and heights add up under arithmetic as they do for
 algebraic numbers (Waldschmidt, Diophantine Approximation on Linear Algebraic Groups, chapter 3). Symbols stand for
-sample values between 1/4 and 4.
+sample values up to `reach` in size.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ import re
 from fractions import Fraction
 
 from verifiers.math.expression import CostlyError, Tree
+
+NEAR_REACH = 2.0
+"""Size of symbols at the sample points at which every pair of expressions is compared."""
 
 _GROWING = ("!", "^", "\\binom", "\\sum", "\\prod", "\\operatorname")
 _TOWER = re.compile(r"\^(?:\{[^{}^]*[0-9][^{}^]*|[0-9]+)\^")
@@ -31,9 +34,9 @@ MAX_EXACT = 2048.0
 """Bits up to which rational arithmetic is done at once, in microseconds."""
 
 
-def height(tree: Tree) -> float:
+def height(tree: Tree, reach: float = NEAR_REACH) -> float:
     """An upper bound in bits of what evaluating the tree handles. Raises `CostlyError` above `MAX_HEIGHT`."""
-    bits = _height(tree)
+    bits = _height(tree, reach)
     if bits > MAX_HEIGHT:
         raise CostlyError("evaluating the expression would take too long")
     return bits
@@ -69,48 +72,74 @@ def exact(tree: Tree) -> Fraction | None:
     return None
 
 
-def _height(tree: Tree) -> float:
+def _height(tree: Tree, reach: float) -> float:
     match tree:
         case ("number", value):
             return float(max(value.numerator.bit_length(), value.denominator.bit_length(), 1))
-        case ("symbol" | "constant", _):
+        case ("symbol", _):
+            return max(2.0, math.log2(reach))
+        case ("constant", _):
             return 2.0
         case ("power", base, exponent):
-            return height(base) * max(1.0, _magnitude(exponent))
+            return height(base, reach) * max(1.0, _magnitude(exponent, reach))
         case ("call", name, *parts):
-            return _height_of_call(name, parts)
+            return _height_of_call(name, parts, reach)
         case (_, *parts):
-            return sum(height(part) for part in parts) + len(parts)
+            return sum(height(part, reach) for part in parts) + len(parts)
     raise AssertionError(tree[0])
 
 
-def _height_of_call(name: str, parts: list[Tree]) -> float:
+def _height_of_call(name: str, parts: list[Tree], reach: float) -> float:
     match name:
         case "factorial":
-            size = _magnitude(parts[0])
+            size = _magnitude(parts[0], reach)
             return size * math.log2(size + 2)
         case "binomial":
-            size = _magnitude(parts[0])
-            return min(size, _magnitude(parts[1]) * math.log2(size + 2)) + 2.0
+            size = _magnitude(parts[0], reach)
+            return min(size, _magnitude(parts[1], reach) * math.log2(size + 2)) + 2.0
         case "exp" | "sinh" | "cosh" | "tanh" | "coth":
-            return 2.0 * max(1.0, _magnitude(parts[0]))
+            return 2.0 * max(1.0, _magnitude(parts[0], reach))
         case _:
-            return sum(height(part) for part in parts) + 2.0 * len(parts)
+            return sum(height(part, reach) for part in parts) + 2.0 * len(parts)
 
 
-def _magnitude(tree: Tree) -> float:
+def _magnitude(tree: Tree, reach: float) -> float:
     """The size to expect of an exponent. Raises `CostlyError` where it is beyond what can be computed with.
 
-    Exact for rational exponents. For others 2^height is a bound, but one that quotients exceed by far: above
+    A bound where `_bound` knows one. For others 2^height is one, but one that quotients exceed by far: above
     `USUAL_EXPONENT` that is assumed, up to heights whose powers floating-point exponents can still hold.
     """
-    bits = height(tree)
+    bits = height(tree, reach)
     value = exact(tree) if bits <= MAX_EXACT else None
-    if value is not None and abs(value) <= MAX_HEIGHT:
-        return float(abs(value))
-    if value is not None or bits > MAX_EXPONENT_BITS:
+    size = _bound(tree, reach) if value is None else abs(value)
+    if size <= MAX_HEIGHT:
+        return float(size)
+    if value is not None or bits > MAX_EXPONENT_BITS or reach > NEAR_REACH:
         raise CostlyError("an exponent is too large")
     return float(2.0**bits) if 2.0**bits < USUAL_EXPONENT else USUAL_EXPONENT
+
+
+def _bound(tree: Tree, reach: float) -> float:
+    """A bound of the absolute value, infinite where none is known."""
+    match tree:
+        case ("number", value):
+            return float(abs(value)) if abs(value) < 2**64 else math.inf
+        case ("symbol", _):
+            return reach
+        case ("constant", name):
+            return {"pi": 3.15, "e": 2.72, "i": 1.0}.get(name, math.inf)
+        case ("sum", *parts):
+            return sum(_bound(part, reach) for part in parts)
+        case ("product", *parts):
+            return math.prod(max(_bound(part, reach), 1.0) for part in parts)
+        case ("quotient", top, ("number", bottom)) if bottom:
+            return _bound(top, reach) / max(float(abs(bottom)), 2.0**-64) if abs(bottom) < 2**64 else math.inf
+        case ("power", base, ("number", exponent)) if 0 <= exponent <= MAX_EXPONENT_BITS:
+            base_bound = max(_bound(base, reach), 1.0)
+            return float(base_bound**exponent) if base_bound < 2**15 else math.inf
+        case ("call", ("sqrt" | "abs"), inner):
+            return max(_bound(inner, reach), 1.0)
+    return math.inf
 
 
 def _all_exact(parts: list[Tree]) -> list[Fraction] | None:

@@ -47,8 +47,14 @@ CLOSERS = {"lfloor": "rfloor", "lceil": "rceil"}
 WORDS = UNARY | VARIADIC | frozenset(SAME_FUNCTION) | {"pi", "infinity", "inf", "oo", "infty"} | GREEK
 """Words that mean something without a backslash."""
 
-DERIVATIVE = re.compile(r"\\frac\{d\}\{d ?[a-z]\}")
+_DERIVATIVE = r"\\frac\{(?:d|\\partial)(?:[ (^0-9a-z][^{}]*)?\}\{(?:d|\\partial) ?[a-z](?:\^[0-9])?\}"
+DERIVATIVE = re.compile(_DERIVATIVE)
 """In a normal form, a derivative that is yet to be taken."""
+UNEVALUATED = re.compile(
+    r"\\(?:i{0,4}int|oint|sum|prod|coprod|lim|limsup|liminf|det|partial|nabla|bigcup|bigcap|sup|inf|Re|Im|arg)"
+    rf"(?![A-Za-z])|\\begin|\|_|{_DERIVATIVE}"
+)
+"""In a normal form, what is yet to be worked out: integrals, sums, products, limits, derivatives, determinants."""
 
 MINUS_ONE: Tree = ("number", Fraction(-1))
 
@@ -319,7 +325,7 @@ class _Parser:
         name = SAME_FUNCTION.get(token.text, token.text)
         match name:
             case "frac":
-                if DERIVATIVE.fullmatch(normal_form(self.tokens[self.at - 1 : self.at + 7])):
+                if DERIVATIVE.match(normal_form(self.tokens[self.at - 1 : self.at + 40])):
                     raise UnreadableError("a derivative")
                 return ("quotient", self.argument(), self.argument())
             case "sqrt" if token.kind == "cmd":

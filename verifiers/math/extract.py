@@ -1,13 +1,14 @@
 """Where the answers are in a completion's final section.
 
-Boxes (`\\boxed{42}`) come first; without one, explicit claims (`The answer is 42`, `**Answer:** 42`, or a last line
-`#### 42` or `A: 42`); without one, the last line. Only the last `WINDOW` characters are looked at, and every scan is
-linear in them.
+Where there are `<answer>` tags, only what is inside them counts. Boxes (`\\boxed{42}`) come first; without one,
+explicit claims (`The answer is 42`, `**Answer:** 42`, or a last line `#### 42` or `A: 42`); without one, all that a
+tag holds, or the last line. Only the last `WINDOW` characters are looked at, and every scan is linear in them.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 WINDOW = 131_072
@@ -37,9 +38,27 @@ class Found:
 
     answers: tuple[Span, ...] = ()
     form: str = "none"
-    """box, claim, line, whole or none."""
+    """box, claim, tag, line, whole or none."""
     missing: str = ""
 
+    def __bool__(self) -> bool:
+        """Whether the search is over: there are answers, or it is known that there are none."""
+        return bool(self.answers or self.missing)
+
+    def moved(self, offset: int) -> Found:
+        """The same in a text that begins `offset` characters earlier."""
+        spans = (Span(span.text, span.start + offset, span.end + offset) for span in self.answers)
+        return Found(tuple(spans), self.form, self.missing)
+
+
+_NOTHING = Found()
+"""Nothing of a form: the next one is tried."""
+_END_MARKS = (
+    "</s>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<|end|>", "<end_of_turn>", "<eos>",
+    "<｜end▁of▁sentence｜>",
+)  # fmt: skip
+_MAX_END_MARKS = 16
+_TAG, _TAG_END = "<answer>", "</answer>"
 
 _BOX_EVENT = re.compile(r"\\{1,2}f?box(?:ed)?[ \t\n]{0,8}\{|\\.|[{}]", re.DOTALL)
 _BLANK = re.compile(r"(?:\\[hv]?phantom\s?\{[^{}]*\}|\\q?quad|\\[ ,;!]|[\s_?~.])*")
@@ -59,38 +78,69 @@ _CLAIMS = ("answer", "Answer", "ANSWER", "correct option", "correct choice")
 
 
 def find_answers(text: str) -> Found:
-    """The answers of a final section, by box, claim or last line."""
-    return _in_window(text, boxes_only=False)
+    """The answers of a final section, by tag, box, claim or last line."""
+    return _in_window(text, _tags)
 
 
 def find_box(text: str) -> Found:
     """The answers in boxes only."""
-    return _in_window(text, boxes_only=True)
+    return _in_window(text, lambda window: _boxes(window) or Found(missing="no box"))
 
 
 def find_whole(text: str) -> Found:
     """The whole text as the answer."""
-    span = _stripped(text, 0, len(text))
+    span = _stripped(text, 0, _end(text))
     return Found((span,), "whole") if span.text else Found(missing="the completion is empty")
 
 
-def _in_window(text: str, *, boxes_only: bool) -> Found:
-    offset = max(0, len(text) - WINDOW)
-    window = text[offset:]
-    found = _boxes(window)
-    if not found.answers and not found.missing:
-        found = Found(missing="no box") if boxes_only else _claims(window)
-    if not offset:
-        return found
-    moved = (Span(span.text, span.start + offset, span.end + offset) for span in found.answers)
-    return Found(tuple(moved), found.form, found.missing)
+def _in_window(text: str, find: Callable[[str], Found]) -> Found:
+    end = _end(text)
+    offset = max(0, end - WINDOW)
+    found = find(text[offset:end])
+    return found.moved(offset) if offset else found
+
+
+def _end(text: str) -> int:
+    """Where the text ends before the marks that a tokenizer puts at the end of a sequence."""
+    end = len(text)
+    if ">" not in text[-100:]:
+        return end
+    for _ in range(_MAX_END_MARKS):
+        tail = text[max(0, end - 100) : end]
+        end -= len(tail) - len(tail.rstrip())
+        mark = next((mark for mark in _END_MARKS if text.endswith(mark, 0, end)), None)
+        if mark is None:
+            break
+        end -= len(mark)
+    return end
+
+
+def _tags(text: str) -> Found:
+    """The answers in the last tags; of a text without any, its boxes, claims or last line."""
+    if _TAG not in text:
+        return _boxes(text) or _claims(text)
+    opened = _last_places(text, (_TAG,))
+    answers: dict[str, Span] = {}
+    for start, stop in zip(opened, [*opened[1:], len(text)], strict=True):
+        end = text.find(_TAG_END, start, stop)
+        if end < 0 and stop < len(text):
+            continue  # only spoken of
+        if end < 0:
+            return Found(missing="the answer's tag is never closed")
+        inside = _stripped(text, start + len(_TAG), end)
+        found = _boxes(inside.text) or _said(inside.text)
+        if not found.answers:
+            return Found(missing=found.missing or "the answer's tag is empty")
+        for span in found.moved(inside.start).answers:
+            answers[span.text] = span
+    return Found(tuple(answers.values()), "tag")
 
 
 def _boxes(text: str) -> Found:
     """The last boxes that are filled. A box that is never closed means that there is no answer at all."""
     starts = _last_places(text, ("\\boxed", "\\fbox"))
     if not starts:
-        return Found()
+        return _NOTHING
     if text.rstrip().endswith(("\\boxed", "\\fbox")):
         return Found(missing="the last box is cut off")
     boxes: list[Span] = []
@@ -118,6 +168,15 @@ def _boxes(text: str) -> Found:
 
 def _claims(text: str) -> Found:
     """Answers after words such as `the answer is`, else the last line."""
+    return _said_in(text) or _in_last_line(text)
+
+
+def _said(text: str) -> Found:
+    """Answers after words such as `the answer is`, else the whole text."""
+    return _said_in(text) or Found((_stripped(text, 0, len(text)),) if text else (), "tag")
+
+
+def _said_in(text: str) -> Found:
     claims: list[Span] = []
     for place in _last_places(text, _CLAIMS):
         subject = len("answer") if text[place] in "aA" else len("correct option")
@@ -127,6 +186,10 @@ def _claims(text: str) -> Found:
     short = tuple(span for span in claims if 0 < len(span.text) <= MAX_CLAIM)
     if short or (claims and claims[-1].text):
         return Found(short or (claims[-1],), "claim")
+    return _NOTHING
+
+
+def _in_last_line(text: str) -> Found:
     line = _last_line(text)
     if mark := _LAST_LINE_MARK.match(line.text):
         said = _sentence(text, line.start + mark.end())

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, TypeAda
 
 from verifiers.base import BadItemError, parse_reference
 from verifiers.math.compare import is_labelled
-from verifiers.math.reading import Chain, Group, Matrix, Reading, Scalar, Text, Union, Value, read
+from verifiers.math.reading import Reading, read
+from verifiers.math.values import Chain, Group, Matrix, Numeral, Scalar, Text, Union, Value, is_interval, named_values
 
 MAX_CHARS = 131_072
 """Characters of a reference."""
@@ -56,6 +57,7 @@ _LITERAL = re.compile(
 _CHOICE = re.compile(r"\(?([A-Za-z])\)?")
 _CAPITAL_CHOICE = re.compile(r"\(?[A-J]\)?")
 _CHOICE_AND_MORE = re.compile(r"(?:\(([A-Za-z])\)|([A-Za-z])[).:])\s*(\S.*)", re.DOTALL)
+_SAID_RIGHT = re.compile(r"is (?:the )?(?:correct|right)(?: (?:answer|option|choice))?|is the answer")
 _OTHER_CHOICE = re.compile(r"\b[A-J]\b|\([a-j]\)|\b(?:or|not|wrong)\b")
 _CHOICE_CHARS = 200
 _CHOICE_WORDS = re.compile(r"\\(?:text|mathrm|mathbf|textbf|textit|mbox)\s*\{([^{}]*)\}|[*$_`]|\\[()\[\]]|\\[ ,;!]")
@@ -119,6 +121,8 @@ def choice(text: str) -> str | None:
     for word in ("option", "choice"):
         if plain[: len(word)].lower() == word:
             plain = plain[len(word) :].strip()
+            letter, _, said = plain.partition(" ")
+            plain = letter if _SAID_RIGHT.fullmatch(said) else plain
     if match := _CHOICE.fullmatch(plain):
         return match.group(1).upper()
     match = _CHOICE_AND_MORE.fullmatch(plain)
@@ -138,10 +142,15 @@ def as_declared(value: Value | None, declared: AnswerType) -> Value | None:
         return value
     if declared == "equation":
         return value if isinstance(value, Chain) and "=" in value.relations else None
+    if declared == "tuple" and (named := named_values(value)) is not None:
+        return Group("(", tuple(Chain((name, said), ("=",)) for name, said in named.items()), ")")
     if isinstance(value, Chain) and is_labelled(value) and declared not in ("integer", "number", "expression"):
         value = value.members[-1]
     match declared, value:
-        case (("integer" | "number" | "expression"), (Scalar() | Chain() | Group(items=(Scalar(),)))):
+        case (
+            ("integer" | "number" | "expression"),
+            (Scalar() | Numeral() | Chain() | Group(items=(Scalar() | Numeral(),))),
+        ):
             return value
         case "tuple", Group():
             return Group("(", value.items, ")")
@@ -151,11 +160,11 @@ def as_declared(value: Value | None, declared: AnswerType) -> Value | None:
             return Group("\\{", value.items, "\\}")
         case "multiset", Group():
             return Group("", value.items, "")
-        case "set", Scalar() | Text():
+        case "set", Scalar() | Numeral() | Text():
             return Group("\\{", (value,), "\\}")
-        case "multiset", Scalar() | Text():
+        case "multiset", Scalar() | Numeral() | Text():
             return Group("", (value,), "")
-        case "interval", Group(items=(_, _)) if value.opener in ("(", "["):
+        case "interval", Group() if is_interval(value):
             return value
         case "interval", Union():
             return value
@@ -209,6 +218,8 @@ def _fits(value: Value, declared: AnswerType) -> bool:
     if isinstance(value, Group):
         return False
     last = value.members[-1] if isinstance(value, Chain) and is_labelled(value) else value
+    if isinstance(last, Numeral):
+        return declared != "integer" or last.exact.denominator == 1
     if not isinstance(last, Scalar):
         return False
     match declared:

@@ -8,89 +8,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from itertools import pairwise
-from typing import TypeAlias
 
-from verifiers.math.cost import MAX_EXACT, MAX_SCALAR, check_written, exact, height
-from verifiers.math.expression import WORDS, CostlyError, Tree, UnreadableError, parse, symbols
+from verifiers.math.expression import CostlyError, UnreadableError
+from verifiers.math.scalars import read_scalar
+from verifiers.math.sets import both, builder, difference, either, membership
 from verifiers.math.tokens import Token, normal_form, tokenize, words
-from verifiers.math.units import canonical_unit, denies, is_unit, qualifies, scale_of
+from verifiers.math.units import denies, qualifies
+from verifiers.math.values import REALS, Chain, Group, Matrix, Scalar, Text, Union, Value
 
 MAX_CHARS = 1000
 """Characters of an answer whose structure is read."""
 MAX_ITEMS = 32
 """Items of a list or entries of a matrix; longer ones are only compared as written."""
-
-
 MAX_NESTING = 16
 """Brackets and braces within each other."""
 MAX_LISTS = 8
 """Brackets that may enclose lists within each other."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scalar:
-    """One value. `tree` is None where the grammar of `expression` does not read it: then only `source` is known."""
-
-    normal: str
-    source: str
-    """LaTeX of the value without its unit, currency and per cent sign."""
-    tree: Tree | None = None
-    exact: Fraction | None = None
-    unit: str | None = None
-    percent: bool = False
-
-    @property
-    def names(self) -> frozenset[str]:
-        """The symbols it depends on."""
-        return frozenset() if self.tree is None else symbols(self.tree)
-
-    @property
-    def is_symbol(self) -> bool:
-        """Whether it is a symbol and nothing else."""
-        return self.tree is not None and self.tree[0] == "symbol"
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """Plain words, or what is only compared as written (a number in another base, a time of day)."""
-
-    normal: str
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Items between brackets; no brackets (`opener` empty) for a bare list. `(1,2)` is a pair or an interval."""
-
-    opener: str
-    items: tuple[Value, ...]
-    closer: str
-
-
-@dataclass(frozen=True, slots=True)
-class Union:
-    """Sets joined by a union sign."""
-
-    parts: tuple[Value, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """Rows of entries."""
-
-    rows: tuple[tuple[Value, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Chain:
-    """Members joined by relations: `x = 5`, `2 + 2 = 4`, `x in (1, 2)`, `a < b`."""
-
-    members: tuple[Value, ...]
-    relations: tuple[str, ...]
-
-
-Value: TypeAlias = Scalar | Text | Group | Union | Matrix | Chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +36,15 @@ class Reading:
     """Why reading it would cost too much."""
 
 
-UNEVALUATED = words("int iint iiint oint sum prod lim limsup liminf")
 _OPENERS = {"(", "[", "{", "\\{", "langle", "begin", "lfloor", "lceil"}
 _CLOSERS = {")", "]", "}", "\\}", "rangle", "end", "rfloor", "rceil"}
 _LISTS = {"(", "[", "\\{", "langle", "begin"}
 _LIST_ENDS = {")", "]", "\\}", "rangle", "end"}
 _MATRICES = words("matrix pmatrix bmatrix Bmatrix smallmatrix array")
+_SYSTEMS = words("cases aligned align gathered")
+_REALS = ("all real numbers", "all reals", "real numbers", "set of all real numbers", "set of real numbers")
+_SUCH_THAT = ("such that", "where", "with")
 _RELATIONS = frozenset(("=", "<", ">", "le", "ge", "ne", "approx", "in"))
-_FLIPPED = {"<": ">", "le": "ge", ">": "<", "ge": "le"}
 _ARTICLES = frozenset(("a", "an", "the"))
 _SEGMENT = re.compile(
     r"\$\$?([^$]+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]|(?<!\S)\*\*(?=\S)([^*]+)(?<=\S)\*\*(?![^\s.,;:!])", re.DOTALL
@@ -122,8 +56,7 @@ _SHORT_WORDS = words("yes no odd all one two six ten red")
 """What would read as a product of letters."""
 _CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}(?![0-9])")
 _PUNCTUATION = frozenset("$%-,.;:'\"/()*!?")
-_INFINITY = Token("cmd", "infty", False)
-_MINUS = Token("op", "-", False)
+_CUP = Token("cmd", "cup", False)
 
 
 def read(text: str, *, grouping: bool = True) -> Reading:
@@ -138,7 +71,7 @@ def read(text: str, *, grouping: bool = True) -> Reading:
     except CostlyError as error:
         return Reading(normal, None, str(error))
     except UnreadableError:
-        return Reading(normal, _as_text(tokens))
+        return Reading(normal, _said(tokens))
 
 
 def read_among_words(text: str) -> Value | None:
@@ -169,7 +102,7 @@ def read_among_words(text: str) -> Value | None:
     while end < len(tokens) and (tokens[end].kind in ("word", "text") or tokens[end].text == "%"):
         end += 1
     try:
-        return _scalar(tokens[start:end])
+        return read_scalar(tokens[start:end])
     except (UnreadableError, CostlyError):
         return None
 
@@ -191,7 +124,7 @@ def _value(tokens: Sequence[Token]) -> Value:
     if not tokens:
         raise UnreadableError("nothing")
     if all(t.kind == "text" for t in tokens) or [t.text.lower() in _SHORT_WORDS for t in tokens] == [True]:
-        return _as_text(tokens)
+        return _said(tokens)
     items, separators = _split_list(tokens)
     if len(items) > 1:
         return _bare_list(items, separators)
@@ -203,13 +136,17 @@ def _value(tokens: Sequence[Token]) -> Value:
 
 def _simple(tokens: Sequence[Token]) -> Value:
     """A value without list separators and relations at its top."""
-    parts, _ = _split(tokens, lambda t: t.text == "cup" and t.kind == "cmd")
+    parts, _ = _split(_with_cups(tokens), lambda t: t.text == "cup" and t.kind == "cmd")
     if len(parts) > 1:
         return Union(tuple(_value(part) for part in parts))
     if len(tokens) == 1 and tokens[0].text == "emptyset":
         return Group("\\{", (), "\\}")
     if len(tokens) == 1 and tokens[0].text == "reals":
-        return Group("(", (_scalar([_MINUS, _INFINITY]), _scalar([_INFINITY])), ")")
+        return REALS
+    if tokens[0].text == "reals" and tokens[1].text in ("setminus", "backslash", "-"):
+        left_over = difference(REALS, _value(tokens[2:]))
+        if left_over is not None:
+            return left_over
     inner = tokens[1:-1] if tokens[0].text in ("(", "[") and _encloses(tokens) else tokens
     if inner and inner[0].text == "begin" and (matrix := _matrix(inner)):
         return matrix
@@ -222,146 +159,30 @@ def _simple(tokens: Sequence[Token]) -> Value:
         normal = normal_form(tokens)
         if len(parts) > 2 or _CLOCK.match(normal):
             return Text(normal)
-        return _scalar([*_parenthesised(parts[0]), Token("op", "/", False), *_parenthesised(parts[1])])
-    return _scalar(tokens)
+        return read_scalar([*_parenthesised(parts[0]), Token("op", "/", False), *_parenthesised(parts[1])])
+    return read_scalar(tokens)
 
 
-def _scalar(tokens: Sequence[Token]) -> Scalar | Text:
-    normal = normal_form(tokens)
-    core, percent, unit, scale = _without_unit(tokens)
-    if _in_base(core):
-        return Text(normal)  # its index must not get lost
-    if any(_begins_prose(core, at) for at in range(len(core))):
-        raise UnreadableError("prose")
-    source = normal_form(core)
-    try:
-        tree = parse(core)
-    except UnreadableError:
-        if any(t.text == "ldots" for t in core):
-            raise  # SymPy's parser would read on as if it were not there
-        letters = 3 if any(t.kind == "cmd" for t in core) else 1  # `dx` beside a command is no word
-        if any(
-            t.kind == "text" or (t.kind == "word" and len(t.text) > letters and t.text not in WORDS) for t in core
-        ):
-            raise
-        check_written(source)
-        return Scalar(normal, source, unit=unit, percent=percent)
-    if scale != 1:
-        tree = ("product", ("number", Fraction(scale)), tree)
-        source = f"{scale}({source})"
-    try:
-        bits = height(tree)
-        if bits > MAX_SCALAR:
-            raise CostlyError("evaluating the expression would take too long")
-        value = exact(tree) if bits <= MAX_EXACT else None
-    except ZeroDivisionError:
-        raise UnreadableError("division by zero") from None
-    return Scalar(normal, source, tree, value, unit, percent)
-
-
-def _without_unit(tokens: Sequence[Token]) -> tuple[Sequence[Token], bool, str | None, int]:
-    """The tokens without unit, currency and per cent sign; whether per cent; the unit; the factor of `million`."""
-    unit, percent, scale = None, False, 1
-    if len(tokens) > 1 and tokens[0].text == "$":
-        tokens, unit = tokens[1:], "dollar"
-    elif len(tokens) > 2 and tokens[0].text == "-" and tokens[1].text == "$":
-        tokens, unit = [tokens[0], *tokens[2:]], "dollar"
-    if len(tokens) > 1 and tokens[0].kind == "text" and len(tokens[0].text) > 1:
-        if qualifies(tokens[0].text):
-            raise UnreadableError("a number with conditions")
-        tokens, unit = tokens[1:], canonical_unit(tokens[0].text)
-    at = _start_of_words(tokens)
-    said = " ".join(t.text for t in tokens[at:])
-    if at and at < len(tokens):
-        if qualifies(said):
-            raise UnreadableError("a number with conditions")
-        tokens = tokens[:at]
-        first, _, rest = said.partition(" ")
-        if (factor := scale_of(first)) is not None:
-            scale, said = factor, rest
-        if said.lower().startswith(("percent", "per cent", "pct")):
-            percent, said = True, ""
-        unit = canonical_unit(said) or unit
-    if len(tokens) > 1 and tokens[-1].kind == "op" and tokens[-1].text in "%$":
-        percent, unit = tokens[-1].text == "%" or percent, "dollar" if tokens[-1].text == "$" else unit
-        tokens = tokens[:-1]
-    if len(tokens) > 2 and tokens[-2].text == "degree" and tokens[-1].text in ("C", "F"):
-        tokens, unit = tokens[:-2], tokens[-1].text
-    elif len(tokens) > 1 and tokens[-1].text == "degree" and not _inside_function(tokens):
-        tokens, unit = tokens[:-1], "degree"
-    return tokens, percent, unit, scale
-
-
-def _inside_function(tokens: Sequence[Token]) -> bool:
-    """Whether a degree sign at the end belongs to an argument, as in `\\sin 30^\\circ`."""
-    return any(t.kind in ("cmd", "word") and t.text in WORDS and t.text not in ("pi", "sqrt") for t in tokens)
-
-
-def _start_of_words(tokens: Sequence[Token]) -> int:
-    """Where the words after a value begin: `cm^2`, `\\text{ inches}`, `dollars per week`."""
-    at = len(tokens)
-    while at:
-        token = tokens[at - 1]
-        slash = token.text == "/" and 1 < at < len(tokens) and tokens[at - 2].kind in ("text", "word")
-        if power := _unit_power(tokens, at):
-            at -= power
-        elif slash or _is_word(token) or (at == len(tokens) and is_unit(token.text)):  # `5 min` and `5 sec` end so
-            at -= 1
-        else:
-            break
-    if any(t.kind == "word" and len(t.text) == 1 and t.text not in ("a", "A") for t in tokens[at + 1 :]):
-        return len(tokens)  # a symbol among them: no words
-    while at < len(tokens) and tokens[at].kind != "text" and not _begins_words(tokens, at):
-        at += 1
-    return at
-
-
-def _is_word(token: Token) -> bool:
-    if token.kind == "text":  # a single letter is a symbol, unless it is a unit
-        return len(token.text) != 1 or canonical_unit(token.text) is not None
-    return token.kind == "word" and token.text not in WORDS
-
-
-def _begins_words(tokens: Sequence[Token], at: int) -> bool:
-    word = tokens[at].text
-    if tokens[at].kind != "word":
-        return False
-    if word == "a":  # an article
-        following = tokens[at + 1 : at + 2]
-        return any(t.kind == "word" and t.gap and len(t.text) > 3 for t in following)
-    return len(word) > 3 or is_unit(word) or word.lower() in ("per", "of") or _begins_prose(tokens, at)
-
-
-def _begins_prose(tokens: Sequence[Token], at: int) -> bool:
-    """Whether two words of at least two letters stand side by side here: no product is written so."""
-    pair = tokens[at : at + 2]
-    return (
-        len(pair) == 2
-        and pair[1].gap
-        and all(t.kind == "word" and len(t.text) > 1 for t in pair)
-        and not (pair[0].text in WORDS or pair[1].text in WORDS)
-    )
-
-
-def _unit_power(tokens: Sequence[Token], at: int) -> int:
-    """How many tokens before `at` are a square or cube sign of a unit."""
-    for width in (2, 4):
-        script = [t.text for t in tokens[max(0, at - width) : at] if t.text not in ("{", "}")]
-        if script in (["^", "2"], ["^", "3"]) and at > width:
-            base = tokens[at - width - 1]
-            if base.kind == "text" or (base.kind == "word" and is_unit(base.text)):
-                return width
-    return 0
-
-
-def _in_base(tokens: Sequence[Token]) -> bool:
-    """Whether a numeral with a base is in it: `52_8`, `(1101)_{2}`."""
-    return any(t.text == "_" and (before.kind == "num" or before.text == ")") for before, t in pairwise(tokens))
+def _with_cups(tokens: Sequence[Token]) -> Sequence[Token]:
+    """With the letter U between two brackets as a union sign."""
+    if not any(t.text == "U" for t in tokens):
+        return tokens
+    joined = list(tokens)
+    for at in range(1, len(joined) - 1):
+        if joined[at].text == "U" and joined[at - 1].text in (")", "]") and joined[at + 1].text in ("(", "["):
+            joined[at] = _CUP
+    return joined
 
 
 def _as_text(tokens: Sequence[Token]) -> Text:
     said = normal_form([Token("word" if t.kind == "text" else t.kind, t.text, t.gap) for t in tokens])
     return Text(" ".join(w for w in said.casefold().strip(" .,;:!()'\"").split() if w not in _ARTICLES))
+
+
+def _said(tokens: Sequence[Token]) -> Value:
+    """Words, or the set that they name."""
+    text = _as_text(tokens)
+    return REALS if text.normal in _REALS else text
 
 
 def _split(tokens: Sequence[Token], separates: Callable[[Token], bool]) -> tuple[list[Sequence[Token]], list[Token]]:
@@ -391,7 +212,7 @@ def _split(tokens: Sequence[Token], separates: Callable[[Token], bool]) -> tuple
 def _separates(token: Token) -> bool:
     if token.kind in ("text", "word"):
         return token.text.strip(",; ").lower() in ("and", "or")
-    return token.text in (",", ";", "vee") and token.kind != "num"
+    return token.text in (",", ";", "vee", "wedge") and token.kind != "num"
 
 
 def _split_list(tokens: Sequence[Token]) -> tuple[list[Sequence[Token]], set[str]]:
@@ -402,10 +223,13 @@ def _split_list(tokens: Sequence[Token]) -> tuple[list[Sequence[Token]], set[str
 
 def _bare_list(items: list[Sequence[Token]], separators: set[str]) -> Value:
     values = _items(items)
-    names = {v.members[0] for v in values if isinstance(v, Chain) and v.relations == ("in",)}
-    if "or" in separators and len(names) == 1 and all(isinstance(v, Chain) for v in values):
-        return Chain((names.pop(), Union(tuple(v.members[1] for v in values if isinstance(v, Chain)))), ("in",))
-    return Group("", tuple(values), "")
+    if separators & {"or", "vee"}:
+        joined = either(values)
+    elif separators & {"and", "wedge"} or any(isinstance(v, Chain) and v.members[-1] == REALS for v in values):
+        joined = both(values)
+    else:
+        joined = None
+    return joined or Group("", tuple(values), "")
 
 
 def _items(parts: list[Sequence[Token]]) -> list[Value]:
@@ -442,26 +266,48 @@ def _encloses(tokens: Sequence[Token]) -> bool:
     return False
 
 
-def _bracketed(tokens: Sequence[Token]) -> Group | None:
+def _bracketed(tokens: Sequence[Token]) -> Value | None:
     opener, closer = tokens[0].text, tokens[-1].text
     if opener not in ("(", "[", "\\{", "langle") or len(tokens) < 2 or not _encloses(tokens):
         return None
+    if opener == "\\{" and (built := _built(tokens[1:-1])) is not None:
+        return built
     items, _ = _split_list(tokens[1:-1])
     if opener in ("\\{", "langle") or len(items) > 1:
         return Group(opener, tuple(_items(items)), closer)
     return None
 
 
-def _matrix(tokens: Sequence[Token]) -> Matrix | None:
-    """The matrix that fills the tokens, which start with `\\begin`."""
+def _built(tokens: Sequence[Token]) -> Value | None:
+    """The set that a set-builder between the braces stands for, where it is one of intervals."""
+    at = next((i for i, t in enumerate(tokens) if t.text in ("|", ":", *_SUCH_THAT)), 0)
+    if not at or at == len(tokens) - 1:
+        return None
+    try:
+        return builder(_value(tokens[:at]), _value(tokens[at + 1 :]))
+    except UnreadableError:
+        return None
+
+
+def _matrix(tokens: Sequence[Token]) -> Matrix | Group | None:
+    """The matrix, or system of equations, that fills the tokens, which start with `\\begin`."""
     name = tokens[2].text if len(tokens) > 8 else ""
     ending = [t.text for t in tokens[-4:]]
-    if name not in _MATRICES or ending != ["end", "{", name, "}"] or any(t.text == "begin" for t in tokens[1:]):
+    if (
+        name not in _MATRICES | _SYSTEMS
+        or ending != ["end", "{", name, "}"]
+        or any(t.text == "begin" for t in tokens[1:])
+    ):
         return None
     body = tokens[4:-4]
     if name == "array" and body and body[0].text == "{":
         body = body[[t.text for t in body].index("}") + 1 :]
     lines, _ = _split(body, lambda t: t.text == "\\\\")
+    if name in _SYSTEMS:
+        equations = [_value([t for t in line if t.text != "&"]) for line in lines if line]
+        if not all(isinstance(equation, Chain) for equation in equations):
+            raise UnreadableError("not a system of equations")
+        return Group("", tuple(equations), "")
     rows = [_split(line, lambda t: t.text == "&")[0] for line in lines if line]
     if not rows or len({len(row) for row in rows}) != 1 or sum(len(row) for row in rows) > MAX_ITEMS:
         raise UnreadableError("not a matrix")
@@ -478,7 +324,7 @@ def _chain(parts: list[Sequence[Token]], relations: list[str]) -> Value:
             members, relations = members[: cut + 1], relations[:cut]
             if not relations:
                 return members[0]
-    if (interval := _interval(members, relations)) is not None:
+    if (interval := membership(members, relations)) is not None:
         return interval
     return Chain(tuple(members), tuple(relations))
 
@@ -492,30 +338,6 @@ def _member(tokens: Sequence[Token]) -> Value:
 
 def _is_label(value: Value) -> bool:
     return isinstance(value, Text) or (isinstance(value, Scalar) and value.is_symbol)
-
-
-def _interval(members: list[Value], relations: list[str]) -> Chain | None:
-    """An inequality about one symbol as membership in an interval."""
-    if not all(r in _FLIPPED for r in relations):
-        return None
-    at = next((i for i, m in enumerate(members) if isinstance(m, Scalar) and m.is_symbol), None)
-    if at is None or len(members) > 3 or (len(members) == 3 and at != 1):
-        return None
-    low, high = _scalar([_MINUS, _INFINITY]), _scalar([_INFINITY])
-    bounds: dict[str, tuple[Value, str]] = {"low": (low, "<"), "high": (high, "<")}
-    for index, member in enumerate(members):
-        if index == at:
-            continue
-        relation = relations[min(index, at)]
-        if index < at:  # read as "symbol relation bound"
-            relation = _FLIPPED[relation]
-        side = "low" if relation in (">", "ge") else "high"
-        if bounds[side][0] not in (low, high):
-            return None
-        bounds[side] = member, relation
-    (left, from_left), (right, from_right) = bounds["low"], bounds["high"]
-    opener, closer = "[" if from_left == "ge" else "(", "]" if from_right == "le" else ")"
-    return Chain((members[at], Group(opener, (left, right), closer)), ("in",))
 
 
 def _parenthesised(tokens: Sequence[Token]) -> list[Token]:

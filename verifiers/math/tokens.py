@@ -77,7 +77,7 @@ _TOKEN = re.compile(
           |boxed|fbox|operatorname)\*?(?![A-Za-z]) )
     | (?P<reals> \\mathbb\s*\{?\s*R(?![A-Za-z])\s*\}? )
     | (?P<degree> \^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z])) | \\degree(?![A-Za-z]) )
-    | (?P<repeating> [0-9]*\.[0-9]*\\overline\s*\{[0-9]+\} )
+    | (?P<repeating> [0-9]*\.[0-9]*\\(?:overline\s*\{[0-9]+\}|bar\s*\{[0-9]+\}|dot\s*\{[0-9]\}) )
     | (?P<num> (?: [0-9]+(?:(?:\{,\}|\\,)[0-9]{3}(?![0-9]))*(?:\.[0-9]+)? | \.[0-9]+ )
           (?: [eE][-+]?[0-9]+(?![A-Za-z]) )? )
     | (?P<word> [A-Za-z]+ )
@@ -163,7 +163,7 @@ def _token(kind: str, match: re.Match[str], gap: bool) -> Token:
             said = " ".join(_SPACING.sub(" ", text).split())
             if match.group("font") == "mathrm" and len(said) == 1 and said.isalpha():
                 return Token("word", said, gap)
-            return Token("text", said, gap)
+            return Token("cmd", "infty", gap) if said.lower() == "infinity" else Token("text", said, gap)
         case "operator":
             return Token("cmd", text, gap)
         case "reals":
@@ -171,6 +171,8 @@ def _token(kind: str, match: re.Match[str], gap: bool) -> Token:
         case "degree":
             return Token("cmd", "degree", gap)
         case "num" | "repeating":
+            if kind == "repeating":
+                text = text.replace("\\bar", "\\overline").replace("\\dot", "\\overline")
             return Token("num", text.replace("{,}", "").replace("\\,", "").replace(" ", ""), gap)
         case "cmd":
             name = _SAME_COMMAND.get(text, text)
@@ -258,7 +260,7 @@ def _unbrace(tokens: Sequence[Token]) -> list[Token]:
             and tokens[at + 1].text == "{"
             and tokens[at + 3].text == "}"
             and (tokens[at + 2].kind == "num" or (tokens[at + 2].kind == "word" and len(tokens[at + 2].text) == 1))
-            and (at + 4 == len(tokens) or tokens[at + 4].kind != "num")
+            and (at + 4 == len(tokens) or not (tokens[at + 4].kind == "num" or tokens[at + 4].text == "^"))
         ):
             kept.append(tokens[at + 2])
             at += 3

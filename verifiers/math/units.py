@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 from verifiers.math.tokens import words
 
@@ -10,14 +11,22 @@ _SPELLINGS = {
     "m": "m meter metre", "cm": "cm centimeter centimetre", "mm": "mm millimeter millimetre",
     "km": "km kilometer kilometre", "in": "in inch inche", "ft": "ft foot feet", "yd": "yd yard", "mi": "mile mi",
     "g": "g gram gm", "kg": "kg kilogram kilo", "mg": "mg milligram", "lb": "lb pound", "oz": "oz ounce",
-    "ton": "ton tonne",
-    "l": "l liter litre", "ml": "ml milliliter millilitre", "gal": "gal gallon", "qt": "quart", "pt": "pint",
+    "ton": "ton", "tonne": "tonne",
+    "l": "l L liter litre", "ml": "ml mL milliliter millilitre", "cl": "cl cL centiliter centilitre",
+    "dl": "dl dL deciliter decilitre", "gal": "gal gallon", "qt": "quart qt", "pt": "pint",
     "s": "s sec second", "min": "min minute", "h": "h hr hour", "day": "day", "week": "week", "month": "month",
     "year": "year yr", "degree": "degree deg", "rad": "radian rad", "dollar": "dollar usd buck", "cent": "cent",
-    "euro": "euro", "ac": "acre", "ha": "hectare", "mph": "mph", "km/h": "kph kmh",
+    "euro": "euro", "K": "kelvin", "ac": "acre", "ha": "hectare", "mph": "mph", "km/h": "kph kmh",
     "J": "J joule", "kJ": "kJ kilojoule", "W": "W watt", "kW": "kW kilowatt", "N": "N newton", "kN": "kN kilonewton",
     "Pa": "Pa pascal", "kPa": "kPa kilopascal", "V": "V volt", "Hz": "Hz hertz", "kHz": "kHz kilohertz",
+    "dm": "dm decimeter decimetre", "um": "um micrometer micrometre micron", "nm": "nm nanometer nanometre",
+    "ms": "ms millisecond", "MJ": "MJ megajoule", "cal": "calorie cal", "kcal": "kcal kilocalorie", "Wh": "Wh",
+    "kWh": "kWh", "MW": "MW megawatt", "hp": "horsepower", "bar": "bar", "atm": "atm atmosphere",
+    "turn": "turn revolution", "knot": "knot",
 }  # fmt: skip
+_IN_TEXT_ONLY = words("nm ms dm cl cL dl dL hp qt um mL")
+"""Units that letters without a text command, such as `2nm`, are not taken for."""
+_PLAIN = words("cm mm km kg ml ft lb oz yd hr yr")
 _UNITS = {spelling: unit for unit, spellings in _SPELLINGS.items() for spelling in spellings.split()}
 _SCALES = {
     "hundred": 10**2,
@@ -50,6 +59,11 @@ _EQUAL_TO = re.compile(r"\b(?:equal|equals|amounts|comes|simplifies|evaluates|re
 _PARTS = re.compile(r"[A-Za-z]+|[^\sA-Za-z^{}]")
 
 
+def may_be_product(word: str) -> bool:
+    """Whether two letters glued to a number, such as `2mg`, may be symbols as well as a unit."""
+    return len(word) == 2 and word not in _PLAIN
+
+
 def scale_of(word: str) -> int | None:
     """The factor of a counting word (`million`, `dozen`), else None."""
     return _SCALES.get(_singular(word.lower()))
@@ -57,7 +71,9 @@ def scale_of(word: str) -> int | None:
 
 def is_unit(word: str) -> bool:
     """Whether a word written without a gap or a text command may stand for a unit: never a single letter."""
-    return len(word) > 1 and (word in _UNITS or _singular(word.lower()) in _UNITS or word.lower() in _POWERS)
+    if len(word) < 2 or word in _IN_TEXT_ONLY:
+        return False
+    return word in _UNITS or _singular(word.lower()) in _UNITS or word.lower() in _POWERS
 
 
 def qualifies(said: str) -> bool:
@@ -94,10 +110,77 @@ def canonical_unit(said: str) -> str | None:
             unit = _UNITS.get(part) or _UNITS.get(_singular(word))
             if unit is None:
                 return None
+            if parts and parts[-1] != "/":
+                parts.append("*")
             parts.append(unit if power == 1 else f"{unit}{power}")
             power = 1
     unit = "".join(parts)
-    return {"mi/h": "mph"}.get(unit, unit) or None
+    return {"mi/h": "mph", "kW*h": "kWh", "W*h": "Wh"}.get(unit, unit) or None
+
+
+Dimension = tuple[tuple[str, int], ...]
+"""Base quantities and their powers, in alphabetical order."""
+
+_FACTORS: dict[str, tuple[Fraction, Dimension]] = {}
+
+
+def _define(dimension: dict[str, int], **factors: str) -> None:
+    """Say how many of the dimension's base units each unit is."""
+    for unit, factor in factors.items():
+        _FACTORS[unit] = Fraction(factor), tuple(sorted(dimension.items()))
+
+
+_ENERGY = {"length": 2, "mass": 1, "time": -2}
+_define(
+    {"length": 1}, m="1", dm="1/10", cm="1/100", mm="1/1000", um="1/1000000", nm="1/1000000000", km="1000",
+    ft="0.3048", yd="0.9144", mi="1609.344", **{"in": "0.0254"},
+)  # fmt: skip
+_define({"length": 2}, ha="10000", ac="4046.8564224")
+_define(
+    {"length": 3}, l="1/1000", ml="1/1000000", cl="1/100000", dl="1/10000",
+    gal="0.003785411784", qt="0.000946352946", pt="0.000473176473",
+)  # fmt: skip
+_define({"mass": 1}, kg="1", g="1/1000", mg="1/1000000", tonne="1000", lb="0.45359237", oz="0.028349523125")
+_define({"time": 1}, s="1", ms="1/1000", min="60", h="3600", day="86400", week="604800")
+_define({"months": 1}, month="1", year="12")
+_define({"angle": 1}, degree="1", turn="360")
+_define({"length": 1, "time": -1}, mph="0.44704", knot="1852/3600")
+_define({"time": -1}, Hz="1", kHz="1000")
+_define({"length": 1, "mass": 1, "time": -2}, N="1", kN="1000")
+_define(_ENERGY, J="1", kJ="1000", MJ="1000000", cal="4.184", kcal="4184", Wh="3600", kWh="3600000")
+_define({"length": 2, "mass": 1, "time": -3}, W="1", kW="1000", MW="1000000")
+_define({"length": -1, "mass": 1, "time": -2}, Pa="1", kPa="1000", bar="100000", atm="101325")
+
+_ATOM = re.compile(r"([A-Za-zμ]+)([23]?)|(/)")
+
+
+def conversion(unit: str, into: str) -> Fraction | None:
+    """How many of one unit is one of another: 1/100 for `cm` into `m`; None where they measure different things.
+
+    Exact by definition (SI, the international yard and pound of 1959, US gallons). Currencies, temperatures, the ton
+    (of 2,000 pounds or of 1,000 kg) and radians (a degree is no rational number of them) are not converted.
+    """
+    first, second = _measured(unit), _measured(into)
+    if first is None or second is None or first[1] != second[1]:
+        return None
+    return first[0] / second[0]
+
+
+def _measured(unit: str) -> tuple[Fraction, Dimension] | None:
+    """The factor and dimension of a canonical unit such as `km/h` or `cm2`."""
+    factor, powers, sign = Fraction(1), dict[str, int](), 1
+    for name, power, slash in _ATOM.findall(unit):
+        if slash:
+            sign = -1
+            continue
+        known = _FACTORS.get(name)
+        if known is None:
+            return None
+        times = sign * int(power or 1)
+        factor *= known[0] ** times
+        for base, exponent in known[1]:
+            powers[base] = powers.get(base, 0) + exponent * times
+    return factor, tuple(sorted((base, power) for base, power in powers.items() if power))
 
 
 def _singular(word: str) -> str:

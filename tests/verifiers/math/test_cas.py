@@ -26,7 +26,6 @@ def decide(relation: str, gold: str, answer: str, tolerance: str = "0") -> str:
         ("x^7+x^6+x^5+x^4+x^3+x^2+x+1", "\\frac{x^8-1}{x-1}"),
         ("n!", "n(n-1)!"),
         ("\\binom{n}{2}", "\\frac{n(n-1)}{2}"),
-        ("\\infty", "+\\infty"),
         ("\\arctan 1", "\\frac{\\pi}{4}"),
         ("\\sin^{-1} x", "\\arcsin x"),
         ("\\log_3 7", "\\frac{\\ln 7}{\\ln 3}"),
@@ -43,7 +42,6 @@ def test_equal(gold: str, answer: str) -> None:
 @pytest.mark.parametrize(
     ("gold", "answer"),
     [
-        ("\\infty", "-\\infty"),
         ("5", "\\ln 0"),
         ("5", "\\frac{x}{x-x}"),
         ("x", "|x|"),
