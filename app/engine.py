@@ -22,8 +22,9 @@ from app.results import Detail, Result, ScoredBatch, verdict_body, without_text
 from app.selfcheck import lacks_sandbox
 from app.soundness import is_sound
 from app.store.ids import uuid7, uuid7s
+from app.store.outcomes import key_sha256
 from app.store.projects import Project
-from app.store.writer import Batch, CompletionRow, IdempotencyRow, ScoreRow
+from app.store.writer import Batch, CompletionRow, IdempotencyRow, OutcomeRow, ScoreRow
 from sandbox.base import Sandbox
 from verifiers.base import Context, ErrorType, GivingWay, Guard, Item, Outcome, Verdict, Verifier, past_deadline
 from verifiers.databases import Databases
@@ -371,6 +372,7 @@ class Engine:
         results: list[Result] = []
         rows: list[ScoreRow] = []
         completions: dict[UUID, CompletionRow] = {}
+        outcomes: dict[UUID, OutcomeRow] = {}
         turn = GivingWay()
         for task, slot, score_id in zip(tasks, slots, uuid7s(len(tasks)), strict=True):
             await turn.over()
@@ -398,7 +400,9 @@ class Engine:
             )
             if task.item is not None and project.keep != "none":
                 completions[score_id] = _completion_row(project, score_id, task.item)
-        return results, Batch(rows, completions, _Substitutes(rows), idempotency)
+            if result.outcome is Outcome.PENDING:
+                outcomes[score_id] = _outcome_row(project, score_id, slot, options.run)
+        return results, Batch(rows, completions, _Substitutes(rows), idempotency, outcomes)
 
 
 class _Substitutes(Sequence[ScoreRow]):
@@ -480,6 +484,14 @@ def _completion_row(project: Project, score_id: UUID, item: Item) -> CompletionR
     text = completion if isinstance(completion, str) else item.text
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
     return (project.id, score_id, digest, item_json(item).encode() if project.keep == "full" else None)
+
+
+def _outcome_row(project: Project, score_id: UUID, slot: Slot, run: str | None) -> OutcomeRow:
+    pending = None if slot.verdict is None else slot.verdict.pending
+    if pending is None or slot.resolved is None:
+        raise AssertionError("a pending verdict says what settles it")
+    key = None if pending.key is None else key_sha256(project.id, pending.key)
+    return (project.id, score_id, slot.resolved.version_id, run, key, pending.default, pending.wait_s)
 
 
 def _cache_key(project_id: UUID, resolved: Resolved, item: Item) -> bytes:

@@ -108,9 +108,11 @@ class Client:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, guards nothing
             pause = min(2 * pause, LAST_PAUSE_S)
 
-    async def pages(self, path: str, limit: int | None = None, **filters: str) -> AsyncIterator[Any]:
-        """The items of a list, up to `limit`, over as many pages as that takes."""
-        left, cursor = limit, None
+    async def pages(
+        self, path: str, limit: int | None = None, cursor: str | None = None, **filters: str
+    ) -> AsyncIterator[Any]:
+        """The items of a list, from a cursor on and up to `limit`, over as many pages as that takes."""
+        left = limit
         while left is None or left > 0:
             params = {"limit": str(PAGE if left is None else min(left, PAGE)), **filters}
             if cursor is not None:

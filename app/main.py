@@ -17,7 +17,20 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp
 
 from app import metrics, wire
-from app.api import health, keys, kinds, openapi, projects, sandbox, score, scores, verifiers
+from app.api import (
+    backends,
+    golds,
+    health,
+    keys,
+    kinds,
+    openapi,
+    projects,
+    sandbox,
+    score,
+    scores,
+    signals,
+    verifiers,
+)
 from app.api.compat import common_oj, open_instruct, sandbox_fusion
 from app.api.docs import add_docs
 from app.errors import Problem
@@ -60,7 +73,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
         telemetry=NO_TELEMETRY,
     )
-    resources = (score, kinds, verifiers, scores, keys, projects, sandbox, health)
+    resources = (score, kinds, verifiers, golds, scores, signals, keys, projects, backends, sandbox, health)
     for resource in (*resources, sandbox_fusion, common_oj, open_instruct):
         app.router.routes.extend(resource.router.routes)  # include_router would match every request twice
     add_docs(app)

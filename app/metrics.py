@@ -17,6 +17,7 @@ REQUEST_SECONDS = Histogram(
 ITEMS = Counter("assay_items_total", "Items answered.", ["kind", "outcome"])
 ERRORS = Counter("assay_item_errors_total", "Items left unscored, by reason.", ["kind", "error"])
 CACHED = Counter("assay_items_cached_total", "Items answered with a verdict that was reused.", ["kind"])
+SIGNALS = Counter("assay_signals_total", "Signals taken, by what became of each.", ["outcome"])
 VERIFY_SECONDS = Histogram(
     "assay_verify_seconds",
     "Time of one call of a kind's verify.",
@@ -37,6 +38,18 @@ SANDBOX_STARTED = Counter("assay_sandbox_cells_started_total", "Cells of the san
 SANDBOX_LOST = Counter("assay_sandbox_cells_lost_total", "Cells of the sandbox that died; each is replaced.")
 SANDBOX_BUSY = Gauge("assay_sandbox_busy_cells", "Cells of the sandbox that run code.", multiprocess_mode="livesum")
 SANDBOX_CELLS = Gauge("assay_sandbox_cells", "Most cells of the sandbox at once.", multiprocess_mode="livesum")
+
+BACKEND_REQUESTS = Counter("assay_backend_requests_total", "Tries to ask a backend.", ["backend", "outcome"])
+BACKEND_SECONDS = Histogram(
+    "assay_backend_seconds",
+    "Time of one try to ask a backend.",
+    ["backend"],
+    buckets=(0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
+)
+BACKEND_DOWN = Gauge(
+    "assay_backend_down", "Whether a backend failed so often that it is left alone.", ["backend"],
+    multiprocess_mode="livemax",
+)  # fmt: skip
 
 SANDBOX_COUNTERS = {
     "runs": SANDBOX_RUNS,

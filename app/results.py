@@ -70,8 +70,8 @@ class Result:
     cached: bool
 
     def encoded(self, *, zero: bool = False) -> str:
-        """The item of a /score answer. `zero` writes 0.0 for a missing score (`on_error: zero`)."""
-        score = self.score if self.score is not None or not zero else 0.0
+        """The item of a /score answer. `zero` writes 0.0 where it is unscored (`on_error: zero`)."""
+        score = 0.0 if zero and self.outcome is Outcome.UNSCORED else self.score
         return (
             f'{{"id":{wire.encode(self.item_id)},"score_id":"{self.score_id}","verifier":{wire.encode(self.verifier)},'
             f'"score":{"null" if score is None else repr(float(score))},"outcome":"{self.outcome}",{self.body},'
@@ -116,7 +116,8 @@ class ScoredBatch:
 
     @property
     def unscored(self) -> list[int]:
-        return [position for position, result in enumerate(self.results) if result.score is None]
+        """The positions of the items that could not be scored; those that are pending are not among them."""
+        return [position for position, result in enumerate(self.results) if result.outcome is Outcome.UNSCORED]
 
     def encoded(self, *, zero: bool = False) -> str:
         """The /score answer as JSON. The summary's mean is over scored items only, null where there are none."""

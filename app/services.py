@@ -6,12 +6,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import structlog
 
 from app.auth import Authenticator
+from app.backends.directory import Directory
+from app.backends.secrets import Vault
 from app.cache import VerdictCache
 from app.engine import Engine
 from app.errors import Problem
@@ -20,9 +22,11 @@ from app.idempotency import IDEMPOTENCY_AGE, ScoreFlights
 from app.recorder import Recorder
 from app.registry import Registry
 from app.sandbox_watch import SandboxWatch
+from app.scratch import ScratchDatabases
 from app.selfcheck import check_kinds
 from app.settings import Settings
-from app.store import scores
+from app.settling import KEEP_DAYS, Settling
+from app.store import outcomes, scores
 from app.store.database import Connection, Database
 from sandbox.open import open_sandbox
 from sandbox.pool import SandboxPool
@@ -38,6 +42,8 @@ SANDBOX_S = 30.0
 """How long the start of the service waits for the sandbox; kinds that need it come later if that is not enough."""
 MAINTENANCE_S = 600.0
 """How often partitions are made ahead and what has outlived its retention is removed."""
+SETTLE_S = 5.0
+"""How often outcomes are settled that nobody reads meanwhile."""
 
 
 @dataclass(slots=True)
@@ -52,7 +58,9 @@ class Services:
     sandbox: SandboxPool
     watch: SandboxWatch
     engine: Engine
+    backends: Directory
     flights: ScoreFlights
+    settling: Settling = field(default_factory=Settling)
     body_bytes: int = 0
     """Bytes of request bodies held at the moment."""
 
@@ -77,14 +85,18 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
     )
     sandbox = opened_sandbox(settings, share(settings.sandbox_cells, settings.workers))
     recorder = Recorder(database)
-    registry = Registry(database)
-    engine = Engine(registry, recorder, guard, VerdictCache(settings.cache_mb), sandbox)
+    backends = Directory(database, Vault(settings.secret_key), workers=settings.workers)
+    registry = Registry(database, backends)
+    databases = opened_databases(settings, database)
+    engine = Engine(registry, recorder, guard, VerdictCache(settings.cache_mb), sandbox, backends, databases)
     watch = SandboxWatch(sandbox)
     services = Services(
-        settings, database, Authenticator(database), registry, guard, sandbox, watch, engine, ScoreFlights()
+        settings, database, Authenticator(database), registry, guard, sandbox, watch, engine, backends, ScoreFlights()
     )
     async with AsyncExitStack() as stack:  # each is stopped whatever becomes of the others
         stack.push_async_callback(database.close)
+        stack.push_async_callback(backends.close)
+        stack.push_async_callback(databases.close)
         stack.push_async_callback(sandbox.close)
         starting = asyncio.create_task(sandbox.start(), name="sandbox start")
         stack.push_async_callback(_stop, starting)
@@ -96,7 +108,7 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
         await asyncio.wait({starting}, timeout=SANDBOX_S)
         watch.tell(settings.sandbox)
         engine.unavailable |= await check_kinds(guard, sandbox, [name for name in kinds if kinds[name].sandboxed])
-        for chore in (_maintain(database), _recheck(engine, guard, watch)):
+        for chore in (_maintain(database), _settle(database, services.settling), _recheck(engine, guard, watch)):
             stack.push_async_callback(_stop, asyncio.create_task(chore))
         yield services
 
@@ -109,6 +121,18 @@ def opened_sandbox(settings: Settings, cells: int) -> SandboxPool:
         runtime=settings.sandbox_runtime,
         image=settings.sandbox_image,
         memory_mb=settings.sandbox_memory_mb,
+    )
+
+
+def opened_databases(settings: Settings, storage: Database) -> ScratchDatabases:
+    """Throw-away databases by the settings; nothing is started before the first is wanted."""
+    url = settings.scratch_database_url
+    return ScratchDatabases(
+        settings.home,
+        None if url is None else url.get_secret_value(),
+        databases=share(settings.scratch_databases, settings.workers),
+        process_mb=settings.scratch_memory_mb,
+        storage_identifier=storage.system_identifier,
     )
 
 
@@ -129,12 +153,13 @@ async def _recheck(engine: Engine, guard: GuardedPool, watch: SandboxWatch) -> N
 
 
 async def maintain_once(connection: Connection, now: datetime) -> int:
-    """Partitions ahead of the clock; idempotency keys and some completions past their time removed.
+    """Partitions ahead of the clock; idempotency keys, kept signals and some completions past their time removed.
 
     Returns how many completions were removed; none are left once it is 0.
     """
     await scores.ensure_partitions(connection, now)
     await scores.forget_idempotency(connection, now, IDEMPOTENCY_AGE)
+    await outcomes.forget_signals(connection, now, KEEP_DAYS)
     return await scores.forget_completions(connection, now)
 
 
@@ -150,3 +175,14 @@ async def _maintain(database: Database) -> None:
         except Exception:
             log.exception("maintenance failed")
         await asyncio.sleep(MAINTENANCE_S)
+
+
+async def _settle(database: Database, settling: Settling) -> None:
+    while True:
+        try:
+            await settling.sweep(database)
+        except Problem as problem:
+            log.warning("settling put off", reason=problem.detail)
+        except Exception:
+            log.exception("settling failed")
+        await asyncio.sleep(SETTLE_S)

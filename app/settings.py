@@ -26,6 +26,11 @@ def default_cells() -> int:
     return 2 * len(os.sched_getaffinity(0))
 
 
+def default_databases() -> int:
+    """One for each core that this process may use: a statement keeps one busy."""
+    return len(os.sched_getaffinity(0))
+
+
 class Settings(BaseSettings):
     """The service's settings, read from the environment once at start."""
 
@@ -38,6 +43,9 @@ class Settings(BaseSettings):
         None,
         min_length=16,
         description="The first admin key, 16 characters or more. Made and printed once if unset.",
+    )
+    secret_key: SecretStr | None = Field(
+        None, min_length=32, description="What keys of backends are encrypted with, 32 characters or more."
     )
     database_url: SecretStr | None = Field(
         None, description="PostgreSQL to use, as postgresql://user:password@host/db. Unset: an embedded one."
@@ -65,6 +73,20 @@ class Settings(BaseSettings):
         None, pattern=NAME, description="Docker image of the cells. Unset: the one that 'assay sandbox build' makes."
     )
     sandbox_memory_mb: int = Field(1024, ge=64, le=1048576, description="Most memory that one run may be given.")
+    scratch_database_url: SecretStr | None = Field(
+        None,
+        description="A superuser of a PostgreSQL that holds nothing else, for throw-away databases. Unset: an "
+        "embedded one, started when the first is wanted.",
+    )
+    scratch_databases: int = Field(
+        default_factory=default_databases,
+        ge=1,
+        le=64,
+        description="Throw-away databases at once on the host, shared by its API processes.",
+    )
+    scratch_memory_mb: int = Field(
+        512, ge=64, le=65536, description="Memory of each process of the embedded server for throw-away databases."
+    )
     cache_mb: int = Field(32, ge=0, le=65536, description="Memory for cached verdicts, per API process.")
     in_flight_mb: int = Field(
         128, ge=64, le=65536, description="Request bodies held at once, per API process; beyond it 503."

@@ -118,8 +118,9 @@ async def read_body(
     content_length: str | None,
     content_encoding: str | None,
     hold: Callable[[int], None] = lambda size: None,
+    limit: int = MAX_BODY,
 ) -> bytes:
-    """A request's body, decompressed (gzip or deflate) and never longer than `MAX_BODY`.
+    """A request's body, decompressed (gzip or deflate) and never longer than `limit`.
 
     `hold` is told of every part as it comes, and may refuse it.
 
@@ -130,17 +131,17 @@ async def read_body(
     if encoding not in ("identity", "gzip", "deflate"):
         raise Problem("unsupported-encoding", "send the body plain, or with Content-Encoding gzip or deflate")
     declared = content_length or ""
-    if declared.isascii() and declared.isdigit() and int(declared[:12]) > MAX_BODY:
+    if declared.isascii() and declared.isdigit() and int(declared[:12]) > limit:
         raise _too_large()
     unpack = None if encoding == "identity" else _Unpacker(encoding)
     parts: list[bytes] = []
     taken = size = 0
     async for chunk in chunks:
         taken += len(chunk)
-        part = chunk if unpack is None else unpack.feed(chunk, MAX_BODY - size)
+        part = chunk if unpack is None else unpack.feed(chunk, limit - size)
         hold(len(part))
         size += len(part)
-        if size > MAX_BODY or taken > MAX_BODY:
+        if size > limit or taken > limit:
             raise _too_large()
         parts.append(part)
     if unpack is not None:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pydantic import ConfigDict, Field
 
+from verifiers.chat import Abilities, ChatAnswer, ChatRequest
 from verifiers.strict import Strict
 
 if TYPE_CHECKING:
-    from verifiers.base import ErrorType, Item, Verdict
+    from verifiers.base import Context, ErrorType, Item, Verdict
 
 
 class InlineVerifier(Strict):
@@ -82,6 +83,26 @@ class Backends(Protocol):
         """
         ...
 
+    async def abilities(self, name: str) -> Abilities:
+        """What a chat model's server can do beyond chatting. Raises `BackendError`."""
+        ...
+
+    async def chat(self, name: str, request: ChatRequest, *, deadline: float) -> ChatAnswer:
+        """A chat model's answer.
+
+        Returns or raises by `deadline` (`time.monotonic()` seconds). Raises `BackendError`; of type
+        `context_overflow` where the request has too many tokens, `content_filtered` where a filter refused it.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two completions of one prompt, each as its own item."""
+
+    first: Item
+    second: Item
+
 
 @runtime_checkable
 class HasGold(Protocol):
@@ -89,4 +110,16 @@ class HasGold(Protocol):
 
     def gold(self, reference: Any) -> str:
         """A completion that scores 1, if the reference can be used at all. Raises `BadItemError`."""
+        ...
+
+
+@runtime_checkable
+class Prefers(Protocol):
+    """A verifier that compares two completions of one prompt."""
+
+    async def prefer(self, pairs: Sequence[Pair], ctx: Context) -> list[Verdict]:
+        """Of each pair, in order, a verdict on the first completion: 1 where it is preferred, 0 where the second is.
+
+        0.5 is a tie. `unscored` for what cannot be told, and for what is unfinished by `ctx.deadline`.
+        """
         ...

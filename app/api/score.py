@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
-from pydantic_core import CoreSchema, core_schema
+from pydantic import BaseModel, ConfigDict, Field
 
 from app import wire
 from app.api.deps import Body, Received, authorized, json_response, services, takes
+from app.api.one_by_one import OneByOne, Unreadable
 from app.auth import Principal
 from app.engine import Inline, Options, Reference, Task
 from app.errors import Problem
@@ -18,7 +18,7 @@ from app.registry import inline_scope
 from app.results import Detail, ScoredBatch
 from app.services import Services
 from app.store.writer import IdempotencyRow
-from verifiers.base import MAX_FIELDS, ErrorType, Item, Outcome, Strict, explain, pointer
+from verifiers.base import ErrorType, Item, Outcome, Strict
 from verifiers.lent import InlineVerifier
 
 router = APIRouter(tags=["score"])
@@ -26,6 +26,7 @@ router = APIRouter(tags=["score"])
 MAX_ITEMS = 4096
 MAX_VERIFIERS = 256
 """Different verifiers that one request may use."""
+BAD_ITEM = "Anything else is accepted and answered `unscored` with the error `bad_item`."
 RUN = r"^[^\x00-\x1f\x7f]{1,200}$"
 
 
@@ -35,44 +36,6 @@ class ScoreItem(Item):
     verifier: str | InlineVerifier | None = Field(
         None, description="For this item only, instead of the request's.", examples=["math@1"]
     )
-
-
-class UnreadableItem:
-    """What takes the place of an item that its schema refuses: the reason, and its id if that could be read."""
-
-    __slots__ = ("fault", "id")
-
-    def __init__(self, fault: str, id: str | None) -> None:
-        self.fault = fault
-        self.id = id
-
-
-class _OneByOne:
-    """Keeps a bad item from spoiling its neighbours: it is answered `unscored`, `bad_item`."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_wrap_validator_function(self._read, handler(source))
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {
-            "anyOf": [
-                handler(schema),
-                {"description": "Anything else is accepted and answered `unscored` with the error `bad_item`."},
-            ]
-        }
-
-    @staticmethod
-    def _read(value: Any, handler: core_schema.ValidatorFunctionWrapHandler) -> Any:
-        if isinstance(value, dict) and len(value) > MAX_FIELDS:
-            return UnreadableItem(f"the item has {len(value)} fields, more than are known", None)
-        try:
-            return handler(value)
-        except ValidationError as error:
-            location, message = explain(error, value)
-            id = value.get("id") if isinstance(value, dict) else None
-            return UnreadableItem(
-                f"{pointer(location) or 'the item'}: {message}", id if isinstance(id, str) else None
-            )
 
 
 class ScoreOptions(Strict):
@@ -102,7 +65,7 @@ class ScoreRequest(Strict):
     verifier: str | InlineVerifier | None = Field(
         None, description="`name` (latest version), `name@version`, or a kind with its configuration."
     )
-    items: list[Annotated[ScoreItem, _OneByOne()]] = Field(min_length=1, max_length=MAX_ITEMS)
+    items: list[Annotated[ScoreItem, OneByOne("the item", BAD_ITEM)]] = Field(min_length=1, max_length=MAX_ITEMS)
     options: ScoreOptions = Field(default_factory=ScoreOptions)
     run: str | None = Field(None, pattern=RUN, description="The training run this belongs to.")
     step: int | None = Field(None, ge=0, le=2**63 - 1, description="The run's step.")
@@ -145,7 +108,7 @@ class ScoreSummary(BaseModel):
 
     count: int
     scored: int
-    unscored: int
+    unscored: int = Field(description="Items without a score, those that are pending included.")
     mean: float | None = Field(description="Mean over the scored items.")
 
 
@@ -183,9 +146,9 @@ class _References:
             if isinstance(reference, Inline):
                 who.require(inline_scope(reference.kind, reference.config))
 
-    def task(self, item: ScoreItem | UnreadableItem) -> Task:
+    def task(self, item: ScoreItem | Unreadable) -> Task:
         """The engine's form of an item."""
-        if isinstance(item, UnreadableItem):
+        if isinstance(item, Unreadable):
             return Task(None, fault=item.fault, item_id=item.id)
         return Task(item, self.of(item.verifier))
 

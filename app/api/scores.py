@@ -98,7 +98,7 @@ class Replay(BaseModel):
     id: UUID
     verifier: str
     holds: bool | None = Field(
-        description="Whether score and outcome are the same; null if it could not be scored now."
+        description="Whether score and outcome are the same; null if it could not be scored now, or a signal did."
     )
     recorded: ReplayedVerdict
     replayed: ReplayedVerdict
@@ -152,7 +152,7 @@ async def list_scores(
         except ValueError:
             bad_cursor()
     wanted = store.Filter(
-        verifier=None if verifier is None else _verifier(verifier),
+        verifier=None if verifier is None else verifier_filter(verifier),
         run=run,
         outcome=outcome,
         since=_utc(since),
@@ -161,13 +161,15 @@ async def list_scores(
         max_score=max_score,
     )
     async with state.database.begin() as connection:
+        await state.settling.catch_up(connection, who.project)
         rows = await store.list_page(connection, who.project.id, wanted, before, limit + 1)
     next_cursor = str(rows[limit - 1].id) if len(rows) > limit else None
     items = [_recorded(row) for row in rows[:limit]]
     return json_response(wire.encode({"items": items, "next_cursor": next_cursor}))
 
 
-def _verifier(text: str) -> tuple[str, int | None]:
+def verifier_filter(text: str) -> tuple[str, int | None]:
+    """What a list's parameter `verifier` selects. Raises `Problem` (422)."""
     kind, _, rest = text.partition("@")
     if rest == "inline" and kind in KINDS:
         return kind, INLINE
@@ -187,6 +189,7 @@ async def get_score(request: Request, id: UUID) -> Response:
     state = services(request)
     who = await authorized(request, "read")
     async with state.database.begin() as connection:
+        await state.settling.catch_up(connection, who.project)
         row = await _existing(connection, who.project, id)
     answer = _recorded(row)
     answer["completion_sha256"] = None if row.sha256 is None else row.sha256.hex()
@@ -211,6 +214,7 @@ async def replay_score(request: Request, id: UUID) -> Response:
     sha256 = request_sha256(request.method, request.url.path, b"")
 
     async with state.database.begin() as connection:
+        await state.settling.catch_up(connection, who.project)
         row = await _existing(connection, who.project, id)
     if row.version_id is None:
         raise Problem("conflict", "this item named no verifier that exists, so there is none to replay")
@@ -238,7 +242,7 @@ async def _replay(state: Services, project: Project, row: Record) -> str:
     if verdict is None or slot.resolved is None:
         raise AssertionError("verify fills every slot")
     same: bool | None = (verdict.outcome, verdict.score) == (row.outcome, row.score)
-    if not same and verdict.outcome is Outcome.UNSCORED:
+    if not same and verdict.outcome in (Outcome.UNSCORED, Outcome.PENDING):
         same = None
     replayed = json.loads("{" + verdict_body(verdict, "full") + "}")
     return wire.encode(

@@ -111,6 +111,11 @@ class Database:
                         raise unreachable() from error
         raise AssertionError("the loop returns or raises")
 
+    async def system_identifier(self) -> int:
+        """The number of the server's cluster, which no other has. Raises `Problem` (503) where it is away."""
+        [record] = await self.fetch("SELECT system_identifier FROM pg_catalog.pg_control_system()")
+        return int(record[0])
+
     async def reachable(self) -> bool:
         """Whether a query is answered within two seconds."""
         try:

@@ -27,6 +27,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    and_,
     func,
     text,
 )
@@ -164,3 +165,81 @@ idempotency = Table(
     _created(),
     Index("ix_idempotency_created_at", text("created_at")),
 )
+
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("project_id", Uuid, primary_key=True),
+    Column("score_id", Uuid, primary_key=True),
+    Column("version_id", Uuid, nullable=False),
+    Column("run", Text),
+    Column("key_sha256", LargeBinary),  # of the caller's key, never the key itself
+    Column("default_score", Double),
+    Column("due_at", TIMESTAMP(timezone=True), nullable=False),
+    # when it is to be looked at next: at once where a signal may have come before the item, else when it is due
+    Column("look_at", TIMESTAMP(timezone=True), nullable=False),
+    Column("seq", BigInteger),  # place in the order of settling within the project; null while pending
+    Column("settled_at", TIMESTAMP(timezone=True)),
+    Column("by_default", Boolean),
+    Column("score", Double),
+    CheckConstraint("(seq IS NULL) = (settled_at IS NULL) AND (seq IS NULL) = (by_default IS NULL)", name="settled"),
+    CheckConstraint("score IS NULL OR seq IS NOT NULL", name="score"),
+    CheckConstraint("by_default OR (score IS NULL) = (seq IS NULL)", name="signal"),
+)
+"""Verdicts whose score a signal settles. Settled rows stay: theirs is the order in which GET /signals lists them."""
+Index(
+    "ix_outcomes_key",
+    outcomes.c.project_id,
+    outcomes.c.key_sha256,
+    outcomes.c.by_default,
+    outcomes.c.seq,
+    postgresql_where=outcomes.c.key_sha256.is_not(None),
+)
+Index("ix_outcomes_look", outcomes.c.project_id, outcomes.c.look_at, postgresql_where=outcomes.c.seq.is_(None))
+Index(
+    "uq_outcomes_seq",
+    outcomes.c.project_id,
+    outcomes.c.seq,
+    unique=True,
+    postgresql_where=outcomes.c.seq.is_not(None),
+)
+Index(
+    "ix_outcomes_run",
+    outcomes.c.project_id,
+    outcomes.c.run,
+    outcomes.c.seq,
+    postgresql_where=and_(outcomes.c.run.is_not(None), outcomes.c.seq.is_not(None)),
+)
+
+signals = Table(
+    "signals",
+    metadata,
+    Column("project_id", Uuid, ForeignKey("projects.id"), primary_key=True),
+    Column("key_sha256", LargeBinary, primary_key=True),
+    Column("score", Double),
+    Column("event_sha256", LargeBinary),
+    Column("detail", LargeBinary),
+    Column("received_at", TIMESTAMP(timezone=True), nullable=False),
+    Column("used", Boolean, nullable=False),  # whether an item has had that key
+    CheckConstraint("(score IS NULL) <> (event_sha256 IS NULL)", name="told"),
+    CheckConstraint("score > '-Infinity' AND score < 'Infinity'", name="finite"),
+    Index("ix_signals_received_at", "received_at"),
+)
+"""The first signal for each key, kept for items that are scored later."""
+Index("ix_signals_unused", signals.c.project_id, postgresql_where=~signals.c.used)
+
+backends = Table(
+    "backends",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("url", Text, nullable=False),  # ASCII, checked on its way in
+    Column("allow_private", Boolean, nullable=False),
+    Column("limits", LargeBinary, nullable=False),
+    Column("secrets", LargeBinary, nullable=False),
+    _created(),
+    Column("archived_at", TIMESTAMP(timezone=True)),
+)
+"""Servers that an operator configured, for every project."""
+Index("uq_backends_live", backends.c.name, unique=True, postgresql_where=backends.c.archived_at.is_(None))

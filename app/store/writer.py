@@ -14,6 +14,7 @@ import asyncpg
 from app.store.database import Database, close_raw
 from app.store.faults import is_refused, may_pass
 from app.store.tables import completions, scores
+from verifiers.base import Outcome
 
 ScoreRow = tuple[
     UUID, UUID, UUID, UUID | None, int, str | None, int | None, bytes | None, bytes | None,
@@ -22,6 +23,8 @@ ScoreRow = tuple[
 """The columns of `scores`, in order."""
 CompletionRow = tuple[UUID, UUID, bytes, bytes | None]
 """The columns of `completions`, in order."""
+OutcomeRow = tuple[UUID, UUID, UUID, str | None, bytes | None, float | None, float]
+"""Of a verdict that is pending: project, score id, version, run, `key_sha256`, default score, seconds to wait."""
 
 _SCORE_COLUMNS = [column.name for column in scores.columns]
 _COMPLETION_COLUMNS = [column.name for column in completions.columns]
@@ -31,6 +34,16 @@ _CLAIM = """
     VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING key
 """
 _RECORDED = "SELECT id, outcome FROM scores WHERE project_id = $1 AND id = ANY($2)"
+# Few batches have any, and what is due is told by the database's clock: so no COPY. A row with a key is looked at
+# at once, since a signal for the key may have come before it.
+_INSERT_OUTCOMES = """
+    INSERT INTO outcomes (project_id, score_id, version_id, run, key_sha256, default_score, due_at, look_at)
+    SELECT project_id, score_id, version_id, run, key_sha256, default_score, now() + wait_s * interval '1 second',
+        now() + CASE WHEN key_sha256 IS NULL THEN wait_s ELSE 0 END * interval '1 second'
+    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bytea[], $6::float8[], $7::float8[])
+        AS rows (project_id, score_id, version_id, run, key_sha256, default_score, wait_s)
+"""
+_PENDING_ONCE = "SELECT score_id FROM outcomes WHERE project_id = $1 AND score_id = ANY($2)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +59,8 @@ class IdempotencyRow:
 class Batch:
     """One request's rows. `substitutes` are the rows that take the place of ones the database refuses.
 
+    `outcomes` has a row for each verdict that is pending.
+
     After `Writer.commit`, `duplicate` says that the idempotency key was taken and nothing was written, and
     `refused` holds the positions of the rows that the database refused.
     """
@@ -54,6 +69,7 @@ class Batch:
     completions: dict[UUID, CompletionRow]
     substitutes: Sequence[ScoreRow]
     idempotency: IdempotencyRow | None = None
+    outcomes: dict[UUID, OutcomeRow] = field(default_factory=dict)
     duplicate: bool = False
     refused: list[int] = field(default_factory=list)
 
@@ -122,10 +138,10 @@ class Writer:
             if not await self._claimed(connection, batch):
                 return
             for position, row in enumerate(batch.scores):
-                completion = batch.completions.get(row[1])
-                if not await _copied(connection, row, completion):
+                completion, outcome = batch.completions.get(row[1]), batch.outcomes.get(row[1])
+                if not await _copied(connection, row, completion, outcome):
                     refused.append(position)
-                    await _copied(connection, batch.substitutes[position], None)
+                    await _copied(connection, batch.substitutes[position], None, None)
         batch.refused = refused
 
     async def _claimed(self, connection: asyncpg.Connection, batch: Batch) -> bool:
@@ -164,6 +180,9 @@ async def _written(connection: asyncpg.Connection, batch: Batch) -> bool:
     if not rows:
         return False
     outcomes = {row["id"]: row["outcome"] for row in rows}
+    if batch.outcomes:  # a signal may have settled them since
+        settled = await connection.fetch(_PENDING_ONCE, batch.scores[0][0], list(batch.outcomes))
+        outcomes |= {row["score_id"]: Outcome.PENDING for row in settled}
     batch.refused = [at for at, row in enumerate(batch.scores) if outcomes.get(row[1]) != row[9]]
     return True
 
@@ -175,9 +194,14 @@ async def _copy(connection: asyncpg.Connection, batches: Sequence[Batch]) -> Non
         await connection.copy_records_to_table("scores", records=score_rows, columns=_SCORE_COLUMNS)
     if completion_rows:
         await connection.copy_records_to_table("completions", records=completion_rows, columns=_COMPLETION_COLUMNS)
+    outcome_rows = [row for batch in batches if batch.outcomes for row in batch.outcomes.values()]
+    if outcome_rows:
+        await connection.execute(_INSERT_OUTCOMES, *map(list, zip(*outcome_rows, strict=True)))
 
 
-async def _copied(connection: asyncpg.Connection, row: ScoreRow, completion: CompletionRow | None) -> bool:
+async def _copied(
+    connection: asyncpg.Connection, row: ScoreRow, completion: CompletionRow | None, outcome: OutcomeRow | None
+) -> bool:
     """Whether the database took the row; if not, the transaction goes on without it."""
     try:
         async with connection.transaction():
@@ -186,6 +210,8 @@ async def _copied(connection: asyncpg.Connection, row: ScoreRow, completion: Com
                 await connection.copy_records_to_table(
                     "completions", records=[completion], columns=_COMPLETION_COLUMNS
                 )
+            if outcome is not None:
+                await connection.execute(_INSERT_OUTCOMES, *([value] for value in outcome))
     except Exception as error:
         if not is_refused(error):
             raise

@@ -17,7 +17,7 @@ from app.services import Services
 from app.settings import Settings
 from app.store.projects import Project
 from app.store.writer import IdempotencyRow
-from verifiers.base import ErrorType, Item
+from verifiers.base import ErrorType, Item, Outcome
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -112,6 +112,9 @@ def tests_of(result: Result, count: int) -> list[TestMark]:
 
 def unscored(result: Result) -> Problem:
     """The problem of an item without a score: 422 where it cannot be used as sent, else 503. It is recorded."""
+    if result.outcome is Outcome.PENDING:
+        why = "the outcome is not known yet, and this protocol has no word for that; use POST /score and GET /signals"
+        return Problem("not-scored", why, error=None, score_id=str(result.score_id))
     error = json.loads("{" + result.body + "}")["error"]
     if error["type"] == ErrorType.BAD_ITEM:
         return Problem("invalid-body", error["message"], score_id=str(result.score_id))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from app.store.embedded.account import Account
@@ -64,7 +66,26 @@ CREATE DATABASE {DATABASE} OWNER {ROLE};
 """Terse: the DETAIL of an error quotes the row, and with it a caller's text, into the log."""
 
 
-def create(data: Path, programs: Path, account: Account, lock: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What a cluster is for: the role and database that the service uses, its settings, who else may connect."""
+
+    role: str
+    database: str
+    settings: Mapping[str, str]
+    first_statements: str
+    """Run when the cluster is made."""
+    access: str = "local all all peer map=service\n"
+    """The lines of pg_hba.conf: who may connect. The map `service` lets the service be the role."""
+    process_mb: int | None = None
+    """MiB of memory that each process of the server may have of its own; None: as much as there is."""
+
+
+STORAGE = Purpose(ROLE, DATABASE, SETTINGS, FIRST_STATEMENTS)
+"""The service's own database."""
+
+
+def create(data: Path, programs: Path, account: Account, lock: int, purpose: Purpose) -> None:
     """Make the cluster `data`; it appears under its name only when it is complete and on disk.
 
     `lock` is the descriptor of the server's lock: programs that outlive a killed service keep it, so that
@@ -86,14 +107,14 @@ def create(data: Path, programs: Path, account: Account, lock: int) -> None:
         *("--auth-local=peer", "--auth-host=reject"),
         # Locales of PostgreSQL's own: those of the host change with its upgrades, and indexes break.
         *("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
-        *("--set", f"huge_pages={SETTINGS['huge_pages']}"),
+        *("--set", f"huge_pages={purpose.settings['huge_pages']}"),
     )
-    configure(fresh, account)
+    configure(fresh, account, purpose)
     step(
         "PostgreSQL's first database could not be made",
         "postgres",
         *("--single", "-D", str(fresh), "-c", "exit_on_error=true", "postgres"),
-        stdin=FIRST_STATEMENTS,
+        stdin=purpose.first_statements,
     )
     step("PostgreSQL's data folder could not be written to disk", "initdb", "-D", str(fresh), "--sync-only")
     fresh.rename(data)
@@ -120,14 +141,15 @@ def check(data: Path, account: Account) -> None:
         )
 
 
-def configure(data: Path, account: Account) -> None:
+def configure(data: Path, account: Account, purpose: Purpose) -> None:
     """Write the cluster's settings, and who may connect.
 
-    Only the role `assay`, and only processes of the server's own OS user and of root, who can become that user
-    anyway; the kernel vouches for the process at the other end of the socket (peer authentication).
+    Only the service's role, unless the purpose has others, and only processes of the server's own OS user and of
+    root, who can become that user anyway; the kernel vouches for the process at the other end of the socket (peer
+    authentication).
     """
-    settings = "".join(f"{name} = {value}\n" for name, value in SETTINGS.items())
-    users = "".join(f'service "{user}" {ROLE}\n' for user in (account.name, "root"))
+    settings = "".join(f"{name} = {value}\n" for name, value in purpose.settings.items())
+    users = "".join(f'service "{user}" {purpose.role}\n' for user in (account.name, "root"))
     write_file(data / "postgresql.conf", settings, account)
-    write_file(data / "pg_hba.conf", "local all all peer map=service\n", account)
+    write_file(data / "pg_hba.conf", purpose.access, account)
     write_file(data / "pg_ident.conf", users, account)

@@ -42,6 +42,13 @@ PROGRESS_S = 5.0
 LOG_BYTES = 4 * 2**20
 """The server's log is moved aside, over the one before, when it has grown beyond this."""
 
+_BOUNDED = """
+{ echo 500 > /proc/self/oom_score_adj; } 2>/dev/null
+ulimit -c 0 && ulimit -d "$0" && exec "$@"
+"""
+"""Where the host runs out of memory, these processes go before the service does; RLIMIT_DATA counts what a process
+has for itself, and not the buffers that all share."""
+
 _children: dict[Path, subprocess.Popen[bytes]] = {}
 """The servers that this process started, by their data; they may outlive the handle, and this process."""
 
@@ -52,10 +59,13 @@ class EmbeddedPostgres:
     Not for the event loop: every method may wait for the server or for another service, for minutes at worst.
     """
 
-    user = cluster.ROLE
-    database = cluster.DATABASE
+    user = cluster.STORAGE.role
+    database = cluster.STORAGE.database
 
-    def __init__(self, base: Path, account: Account, programs: Path) -> None:
+    def __init__(self, base: Path, account: Account, programs: Path, purpose: cluster.Purpose) -> None:
+        self.user = purpose.role
+        self.database = purpose.database
+        self._purpose = purpose
         self.base = base
         """Holds the data, the locks and the server's log."""
         self.data_dir = base / "data"
@@ -67,15 +77,15 @@ class EmbeddedPostgres:
         self._share: FileLock | None = None
 
     @classmethod
-    def start(cls, home: Path) -> Self:
+    def start(cls, home: Path, purpose: cluster.Purpose = cluster.STORAGE) -> Self:
         """Start the server of `home`, or join the one that runs; both are made where they are missing.
 
-        Returns when it answers queries. Raises `EmbeddedPostgresError`.
+        A home serves one purpose. Returns when it answers queries. Raises `EmbeddedPostgresError`.
         """
         home = home.resolve()
         with _os_faults(home):
             account = server_account()
-            server = cls(find_base(home, account), account, runtime.programs(account))
+            server = cls(find_base(home, account), account, runtime.programs(account), purpose)
             with server._alone():
                 share = server._share = FileLock(server.base / "share.lock")
                 share.share()
@@ -142,7 +152,7 @@ class EmbeddedPostgres:
                 return
         try:
             if create and not self.data_dir.exists():
-                cluster.create(self.data_dir, self._programs, self._account, lock.fd)
+                cluster.create(self.data_dir, self._programs, self._account, lock.fd, self._purpose)
             self._launch(lock)
         finally:
             lock.close()
@@ -186,10 +196,12 @@ class EmbeddedPostgres:
         # somebody else's, and PostgreSQL would take the latter for a server.
         for stale in (self.data_dir / "postmaster.pid", self.socket_dir / f"{SOCKET_NAME}.lock"):
             stale.unlink(missing_ok=True)
-        cluster.configure(self.data_dir, self._account)
+        cluster.configure(self.data_dir, self._account, self._purpose)
         make_private(self.socket_dir, self._account)
         self._trim_log()
         command: list[str | Path] = [self._programs / "postgres", "-D", self.data_dir, "-k", self.socket_dir]
+        if self._purpose.process_mb is not None:
+            command = ["/bin/sh", "-c", _BOUNDED, str(self._purpose.process_mb * 1024), *command]
         self._log.touch(0o600)
         with self._log.open("ab") as output:
             self._log_start = output.tell()

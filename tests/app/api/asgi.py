@@ -67,6 +67,7 @@ class InProcess:
             sandbox,
             SandboxWatch(sandbox),
             cast(Engine, self.engine),
+            cast(Any, None),
             ScoreFlights(),
         )
 

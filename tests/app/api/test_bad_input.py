@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from app.api.deps import validated
-from app.api.score import ScoreRequest, UnreadableItem
+from app.api.one_by_one import Unreadable
+from app.api.score import ScoreRequest
 from tests.app.api.support import Project, chunked, is_problem, ok, problem, raw, unique
 from tests.service import Answer, Service
 
@@ -766,7 +767,7 @@ def test_a_thousand_faults_cost_no_more_than_one(item: dict[str, Any]) -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert isinstance(found.items[0], UnreadableItem)
+    assert isinstance(found.items[0], Unreadable)
     assert peak < 10 * MIB
 
 

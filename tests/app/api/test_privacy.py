@@ -24,6 +24,10 @@ from tests.app.api.support import (
 )
 from tests.service import ROOT, Service
 
+QUOTES = {
+    "kind": "python",
+    "config": {"code": "def verify(completion):\n    print(completion)\n    raise ValueError(completion)"},
+}
 EQUAL = {"kind": "json_schema", "config": {"schema": True, "equal": "all"}}
 
 
@@ -56,6 +60,7 @@ def telling_items(canary: str) -> list[tuple[Any, Any]]:
         ("text", {**whole, "verifier": {"kind": canary[:90]}}),
         ("text", {**whole, "verifier": {"kind": "text", "config": {canary: canary}}}),
         ("text", {**whole, "reference": {canary: canary}}),
+        (QUOTES, {"completion": canary}),
         ("text", canary),
         ("text", [canary]),
     ]

@@ -32,6 +32,25 @@ def batch(project: UUID, scores: Sequence[float | None], *, key: str | None = No
     return Batch(rows, completions, substitutes, claim)
 
 
+def waiting(
+    project: UUID,
+    key: bytes | None = None,
+    *,
+    version: UUID | None = None,
+    wait_s: float = 3600.0,
+    default: float | None = None,
+    run: str | None = None,
+    idempotency_key: str | None = None,
+) -> Batch:
+    """A batch of one verdict that is pending."""
+    made = batch(project, [None], key=idempotency_key, run=run)
+    [row] = made.scores
+    version = version or uuid7()
+    made.scores = [(*row[:3], version, *row[4:9], "pending", *row[10:])]
+    made.outcomes = {row[1]: (project, row[1], version, run, key, default, wait_s)}
+    return made
+
+
 async def fetch(database: Database, query: str, **values: Any) -> list[Any]:
     async with database.begin() as connection:
         return [tuple(row) for row in await connection.execute(text(query), values)]

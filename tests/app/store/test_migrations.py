@@ -17,12 +17,12 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from app.registry import register_builtins
-from app.store import idempotency, keys, projects, verifiers
+from app.store import backends, idempotency, keys, outcomes, projects, verifiers
 from app.store.database import Database, migrate
 from app.store.scores import ensure_partitions
 from app.store.tables import BUILTIN_PROJECT, metadata
 from app.store.writer import Writer
-from tests.app.store.rows import batch, fetch, recorded
+from tests.app.store.rows import batch, fetch, recorded, waiting
 from verifiers.base import load_kinds
 
 ROOT = Path(__file__).parents[3]
@@ -54,8 +54,21 @@ async def populate(database: Database) -> None:
         await keys.create(connection, project.id, "k", b"digest", "gest", ["score"])
         await verifiers.ensure_inline(connection, project.id, "math", "{}", b"sha")
         await idempotency.claim(connection, project.id, "key", b"sha")
+        signal = outcomes.Kept(b"key", 1.0, None, None, NOW, used=False)
+        await outcomes.keep(connection, project.id, [signal])
+        await backends.create(
+            connection,
+            id=project.id,
+            name="b",
+            type="verifier",
+            url="u",
+            allow_private=False,
+            limits="{}",
+            secrets="[]",
+        )
     writer = Writer(database)
     await writer.commit([one := batch(project.id, [1.0, None], key="other")])
+    await writer.commit([waiting(project.id, b"key")])
     await writer.close()
     assert len(await recorded(database, one)) == 2
     for table in metadata.tables:
@@ -71,7 +84,7 @@ async def test_up_down_and_up_again_with_data(empty_database_url: str) -> None:
         await populate(database)
         await migrate(database)  # nothing to do: the data stay
         [(count,)] = await fetch(database, "SELECT count(*) FROM scores")
-        assert count == 2
+        assert count == 3
         await migrate(database, "base", command.downgrade)
         assert await leftovers(database) == []
     await database.close()

@@ -13,6 +13,7 @@ from app.api.compat.sandbox_fusion import RunCodeResponse
 from tests.app.api.compat.test_run_code import FROM_VERL
 from tests.app.api.support import Project, database_of, new_project, ok, problem, rows_with, unique
 from tests.service import Answer, Service
+from verifiers.base import load_kinds
 
 RUN = "/compat/sandbox-fusion/run_code"
 SUBMIT = "/compat/sandbox-fusion/submit"
@@ -230,7 +231,9 @@ def test_without_a_sandbox_the_other_kinds_serve(make_service: Callable[..., Ser
     assert (ready["status"], ready["sandbox"]["ready"]) == ("ready", False)
     reason = ready["sandbox"]["reason"]
     assert reason
-    assert {kind for kind, state in ready["kinds"].items() if not state["ready"]} == {"code"}
+    assert {kind for kind, state in ready["kinds"].items() if not state["ready"]} == {
+        kind for kind, cls in load_kinds().items() if cls.sandboxed
+    }
     assert ready["kinds"]["code"]["reason"] == reason
     assert service.score("text", {"completion": "a", "reference": "a"})["items"][0]["score"] == 1.0
     reference = {"type": "stdio", "cases": [{"stdin": "", "stdout": "1"}]}

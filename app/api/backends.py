@@ -1,0 +1,231 @@
+"""/backends: the servers that verifiers may ask, for the operator alone. Everybody else knows their names."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field, SecretStr
+from yarl import URL
+
+from app import wire
+from app.api.deps import (
+    Cursor,
+    Limit,
+    Page,
+    Received,
+    answered,
+    authorized,
+    bad_cursor,
+    json_response,
+    services,
+    takes,
+    unrecorded,
+)
+from app.auth import Principal
+from app.backends.addresses import Reach, reach
+from app.backends.config import MAX_HEADERS, BackendLimits, BackendType, BackendUrl, HeaderName
+from app.backends.directory import place
+from app.backends.secrets import Secret, SecretError, Vault
+from app.errors import Problem
+from app.idempotency import Answer, answer_once
+from app.registry import NAME
+from app.store import backends as store
+from app.store.database import Connection
+from app.store.ids import uuid7
+from verifiers.base import Item, Strict
+from verifiers.lent import BackendError
+from verifiers.remote import asked, judged
+
+router = APIRouter(tags=["backends"])
+
+TEST_S = 30.0
+ALLOW_PRIVATE = (
+    "Whether it may be on this machine or a private network. Link-local addresses and cloud metadata never are."
+)
+KEYS = "`env:ASSAY_BACKEND_...` for a variable of the service, else the value, which ASSAY_SECRET_KEY encrypts"
+
+
+class CreateBackend(Strict):
+    """A server that verifiers may ask."""
+
+    name: str = Field(pattern=f"^{NAME}$", description="What verifiers call it.", examples=["style-checker"])
+    type: BackendType = Field("verifier", description="verifier: a verifier of yours, for the kind `remote`.")
+    url: BackendUrl = Field(
+        description="Where requests are posted to; people who may ask it do not see it. Put no key into it.",
+        examples=["https://verifier.example.com/score"],
+    )
+    key: SecretStr | None = Field(None, description=f"Sent as `Authorization: Bearer ...`: {KEYS}.")
+    headers: dict[HeaderName, SecretStr] = Field(
+        default_factory=dict,
+        max_length=MAX_HEADERS,
+        description=f"Further headers; values are kept like keys: {KEYS}.",
+    )
+    allow_private: bool = Field(False, description=ALLOW_PRIVATE)
+    limits: BackendLimits = Field(default_factory=BackendLimits, description="Bounds of the requests to it.")
+
+
+class Backend(BaseModel):
+    """A backend, without its keys."""
+
+    id: UUID
+    name: str
+    type: BackendType
+    url: str
+    headers: dict[str, str] = Field(description="By name: `stored`, or the variable that has the value.")
+    allow_private: bool = Field(description=ALLOW_PRIVATE)
+    limits: BackendLimits
+    created_at: datetime
+    archived_at: datetime | None
+
+
+class BackendTest(BaseModel):
+    """What came of asking a backend about one item."""
+
+    name: str
+    ok: bool
+    ms: float
+    message: str = Field(description="The score that it gave, or what is wrong.")
+
+
+def backend_json(backend: store.Backend) -> dict[str, Any]:
+    """The wire form of a backend."""
+    return {
+        "id": str(backend.id),
+        "name": backend.name,
+        "type": backend.type,
+        "url": backend.url,
+        "headers": {secret["header"]: Secret(**secret).shown for secret in backend.secrets},
+        "allow_private": backend.allow_private,
+        "limits": backend.limits,
+        "created_at": backend.created_at.isoformat(),
+        "archived_at": None if backend.archived_at is None else backend.archived_at.isoformat(),
+    }
+
+
+async def _operator(request: Request) -> Principal:
+    who = await authorized(request, "admin")
+    if not who.project.operates:
+        raise Problem("forbidden", "only admin keys of the project 'default' see and change backends")
+    return who
+
+
+@router.post("/backends", status_code=201, response_model=Backend, operation_id="create_backend")
+@takes(CreateBackend)
+async def create_backend(request: Request) -> Response:
+    """Name a server that verifiers may ask; for admin keys of the project `default`."""
+    state = services(request)
+    who = await _operator(request)
+    async with Received(request, CreateBackend) as body:
+        wanted = body.value
+        _check_address(wanted)
+        id = uuid7()
+        secrets = _kept(state.backends.vault, wanted, id)
+
+        async def produce(connection: Connection) -> Answer:
+            made = await store.create(
+                connection,
+                id=id,
+                name=wanted.name,
+                type=wanted.type,
+                url=wanted.url,
+                allow_private=wanted.allow_private,
+                limits=wire.encode(wanted.limits.model_dump()),
+                secrets=wire.encode([asdict(secret) for secret in secrets]),
+            )
+            if made is None:
+                detail = f"a backend named {wanted.name!r} exists; remove it first, or choose another name"
+                raise Problem("conflict", detail, pointer="/name")
+            return Answer(201, wire.encode(backend_json(made)))
+
+        return answered(await answer_once(state.database, who.project.id, body.key, body.sha256, produce))
+
+
+def _check_address(wanted: CreateBackend) -> None:
+    """Refuse a URL with an address that every request would be refused for; a name is looked up for each request."""
+    host = URL(wanted.url).host or ""
+    if not re.fullmatch(r"[0-9.]+|.*:.*", host):
+        return
+    found = reach(host)
+    if found is Reach.NEVER:
+        raise Problem("invalid-body", "/url: no backend may be at this address", pointer="/url")
+    if found is Reach.PRIVATE and not wanted.allow_private:
+        detail = "/url: this address is private; send allow_private: true if it is meant"
+        raise Problem("invalid-body", detail, pointer="/url")
+
+
+def _kept(vault: Vault, wanted: CreateBackend, id: UUID) -> list[Secret]:
+    """The headers as they are stored. Raises `Problem` (422)."""
+    values = [("/headers/" + header, header, "", value) for header, value in wanted.headers.items()]
+    if wanted.key is not None:
+        values.append(("/key", "Authorization", "Bearer ", wanted.key))
+    kept: list[Secret] = []
+    for where, header, scheme, value in values:
+        if any(header.lower() == other.header.lower() for other in kept):
+            raise Problem("invalid-body", f"{where}: the header {header} is given twice", pointer=where)
+        try:
+            source = vault.keep(value.get_secret_value(), place(id, wanted.url, header))
+        except SecretError as error:
+            raise Problem("invalid-body", f"{where}: {error}", pointer=where) from None
+        kept.append(Secret(header, scheme, source))
+    return kept
+
+
+@router.get("/backends", response_model=Page[Backend], operation_id="list_backends")
+async def list_backends(request: Request, limit: Limit = 100, cursor: Cursor = None) -> Response:
+    """Every backend by name, without its keys; for admin keys of the project `default`."""
+    state = services(request)
+    await _operator(request)
+    if cursor is not None and not re.fullmatch(NAME, cursor):
+        bad_cursor()
+    async with state.database.begin() as connection:
+        found = await store.list_page(connection, cursor, limit + 1)
+    more = found[limit - 1].name if len(found) > limit else None
+    items = [backend_json(backend) for backend in found[:limit]]
+    return json_response(wire.encode({"items": items, "next_cursor": more}))
+
+
+@router.delete("/backends/{name}", response_model=Backend, operation_id="archive_backend")
+async def archive_backend(request: Request, name: str) -> Response:
+    """Remove a backend and its keys; within a second verifiers that ask it are unscored, until there is another."""
+    state = services(request)
+    await _operator(request)
+    if not re.fullmatch(NAME, name):
+        raise _unknown(name)
+    async with state.database.begin() as connection:
+        archived = await store.archive(connection, name)
+    if archived is None:
+        raise _unknown(name)
+    state.backends.forget(name)
+    return json_response(wire.encode(backend_json(archived)))
+
+
+@router.post("/backends/{name}/test", response_model=BackendTest, operation_id="test_backend")
+@unrecorded
+async def test_backend(request: Request, name: str) -> Response:
+    """Ask a backend about a made-up item; for admin keys of the project `default`. Nothing is recorded."""
+    state = services(request)
+    await _operator(request)
+    if not re.fullmatch(NAME, name) or not await state.backends.exists(name):
+        raise _unknown(name)
+    item = Item(id="test", prompt="What is 6 times 7?", completion="42", reference="42")
+    started = time.monotonic()
+    try:
+        answer = await state.backends.post(name, asked([item], TEST_S), deadline=started + TEST_S)
+        [verdict] = judged(answer, [item], name)
+    except BackendError as error:
+        ok, message = False, str(error)
+    else:
+        ok = verdict.error is None
+        message = f"it gave the score {verdict.score}" if verdict.error is None else verdict.error.message
+    ms = round((time.monotonic() - started) * 1000, 3)
+    return json_response(wire.encode({"name": name, "ok": ok, "ms": ms, "message": message}))
+
+
+def _unknown(name: str) -> Problem:
+    return Problem("not-found", f"no backend {wire.quote(name)}; GET /backends lists them")

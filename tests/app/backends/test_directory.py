@@ -1,0 +1,163 @@
+"""Backends by name: found, changed, removed, and unusable ones told apart."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from app import wire
+from app.backends import directory
+from app.backends.config import BackendLimits
+from app.backends.directory import Directory, place
+from app.backends.secrets import Secret, Vault
+from app.store import backends as store
+from app.store.database import Database
+from app.store.ids import uuid7
+from tests.app.backends.support import OK, answer, answering, serving
+from verifiers.base import ErrorType
+from verifiers.lent import BackendError
+
+VAULT = Vault(SecretStr("k" * 32))
+
+
+async def add(database: Database, url: str, *, name: str = "it", key: str | None = None, **limits: Any) -> None:
+    id = uuid7()
+    kept = [] if key is None else [Secret("X-Key", "", VAULT.keep(key, place(id, url, "X-Key")))]
+    async with database.begin() as connection:
+        made = await store.create(
+            connection, id=id, name=name, type="verifier", url=url, allow_private=True,
+            limits=wire.encode(BackendLimits(**limits).model_dump()),
+            secrets=wire.encode([asdict(secret) for secret in kept]),
+        )  # fmt: skip
+    assert made is not None
+
+
+async def post(found: Directory, name: str = "it", seconds: float = 10.0) -> Any:
+    return await found.post(name, {}, deadline=time.monotonic() + seconds)
+
+
+async def remove(database: Database, name: str = "it") -> None:
+    async with database.begin() as connection:
+        assert await store.archive(connection, name) is not None
+
+
+async def test_a_backend_is_found_and_its_key_is_sent(database: Database) -> None:
+    async with serving(answering(answer())) as server:
+        await add(database, server.url(), key="s3cret")
+        found = Directory(database, VAULT)
+        assert await found.exists("it")
+        assert not await found.exists("other")
+        assert await asyncio.gather(*(post(found) for _ in range(5))) == [OK] * 5
+        assert all("X-Key: s3cret\r\n" in asked.head for asked in server.requests)
+        await found.close()
+
+
+async def test_there_is_none(database: Database) -> None:
+    found = Directory(database, VAULT)
+    with pytest.raises(BackendError, match="there is no backend it any more") as raised:
+        await post(found)
+    assert (raised.value.type, raised.value.retryable) == (ErrorType.BACKEND_UNAVAILABLE, False)
+
+
+async def test_a_change_counts_within_a_second_and_what_runs_goes_on(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory, "TRUST_S", 0.2)
+    going = asyncio.Event()
+
+    async def slow(_: Any, writer: asyncio.StreamWriter) -> None:
+        going.set()
+        await asyncio.sleep(1.0)
+        writer.write(answer({"old": 1}))
+
+    async with serving(slow) as old, serving(answering(answer({"new": 1}))) as new:
+        await add(database, old.url())
+        found = Directory(database, VAULT)
+        running = asyncio.create_task(post(found))
+        await going.wait()
+        await remove(database)
+        await asyncio.sleep(0.3)
+        with pytest.raises(BackendError, match="no backend it any more"):
+            await post(found)
+        await add(database, new.url())
+        assert await post(found) == {"new": 1}
+        assert await running == {"old": 1}
+        await found.close()
+
+
+async def test_removing_forgets_the_keys_and_frees_the_name(database: Database) -> None:
+    await add(database, "https://a.example/", key="s3cret")
+    async with database.begin() as connection:
+        taken = await store.create(
+            connection,
+            id=uuid7(),
+            name="it",
+            type="verifier",
+            url="u",
+            allow_private=False,
+            limits="{}",
+            secrets="[]",
+        )
+    assert taken is None
+    await remove(database)
+    await add(database, "https://b.example/")
+    async with database.begin() as connection:
+        rows = (await connection.exec_driver_sql("SELECT url, secrets FROM backends ORDER BY created_at")).all()
+        listed = await store.list_page(connection, None, 10)
+    assert [tuple(row) for row in rows] == [("https://a.example/", b"[]"), ("https://b.example/", b"[]")]
+    assert [backend.url for backend in listed] == ["https://b.example/"]
+
+
+async def test_a_key_stored_under_another_secret_key(database: Database) -> None:
+    async with serving(answering(answer())) as server:
+        await add(database, server.url(), key="s3cret")
+        for vault, message in ((Vault(SecretStr("o" * 32)), "another ASSAY_SECRET_KEY"), (Vault(None), "has no")):
+            with pytest.raises(BackendError, match=message) as raised:
+                await post(Directory(database, vault))
+            assert not raised.value.retryable
+            assert "s3cret" not in str(raised.value)
+    assert server.connections == 0
+
+
+async def test_a_row_with_another_url_sends_no_key(database: Database) -> None:
+    async with serving(answering(answer())) as server:
+        await add(database, "https://mine.example/", key="s3cret")
+        async with database.begin() as connection:
+            await connection.exec_driver_sql("UPDATE backends SET url = $1", (server.url(),))
+        with pytest.raises(BackendError, match="no usable key"):
+            await post(Directory(database, VAULT))
+    assert server.connections == 0
+
+
+async def test_a_database_that_is_away(database: Database) -> None:
+    await add(database, "https://a.example/")
+    away = Database("postgresql://nobody@127.0.0.1:1/none", 1)
+    started = time.monotonic()
+    with pytest.raises(BackendError, match="could not be looked up") as raised:
+        await post(Directory(away, VAULT), seconds=3)
+    assert time.monotonic() - started < 4
+    assert raised.value.retryable
+    await away.close()
+
+
+async def test_a_dead_backend_holds_up_no_other(database: Database) -> None:
+    async def hang(_: Any, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(60)
+
+    async with serving(hang) as dead, serving(answering(answer())) as live:
+        await add(database, dead.url(), name="dead", concurrency=2)
+        await add(database, live.url(), name="live")
+        found = Directory(database, VAULT)
+        waiting = [asyncio.create_task(post(found, "dead", 1.5)) for _ in range(50)]
+        await asyncio.sleep(0.1)
+        started = time.monotonic()
+        assert await asyncio.gather(*(post(found, "live") for _ in range(20))) == [OK] * 20
+        assert time.monotonic() - started < 1.0
+        ended = await asyncio.gather(*waiting, return_exceptions=True)
+        assert all(isinstance(error, BackendError) for error in ended)
+        await found.close()
