@@ -214,6 +214,24 @@ def _has_user(name: str) -> bool:
     return any(entry.pw_name == name for entry in pwd.getpwall())
 
 
+async def check_scratch(host: Host) -> Finding:
+    """The operator's server for throw-away databases will do; or there is none, and an embedded one is started."""
+    url = host.settings.scratch_database_url
+    if url is None:
+        return Finding("scratch", Status.OK, "throw-away databases: an embedded PostgreSQL, started when needed")
+    from app.scratch.databases import server_of
+    from app.scratch.server import UnusableError
+    from app.scratch.session import LostError
+
+    try:
+        async with server_of(url.get_secret_value()) as server:
+            await server.check(None)
+    except (UnusableError, LostError) as error:
+        todo = "see docs/settings.md; until then sql with dialect postgresql is left unscored"
+        return Finding("scratch", Status.PROBLEM, str(error), todo)
+    return Finding("scratch", Status.OK, "throw-away databases: the server of ASSAY_SCRATCH_DATABASE_URL answers")
+
+
 async def check_sandbox(host: Host) -> Finding:
     """There is a sandbox that isolates as promised; without one the service runs, and leaves code unscored."""
     import structlog
@@ -357,6 +375,7 @@ HOST_CHECKS: Sequence[Callable[[Host], Awaitable[Finding]]] = (
     check_home,
     check_memory,
     check_postgres,
+    check_scratch,
     check_sandbox,
     check_workers,
     check_service,

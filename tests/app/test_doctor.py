@@ -188,6 +188,24 @@ class TestPostgres:
         assert "hush" not in finding.message
 
 
+class TestScratch:
+    async def test_embedded(self) -> None:
+        finding = await doctor.check_scratch(host())
+        assert finding.status is OK
+        assert "embedded" in finding.message
+
+    async def test_one_that_will_not_do(self, postgres: EmbeddedPostgres) -> None:
+        url = f"postgresql://{postgres.user}@/{postgres.database}?host={postgres.socket_dir}"
+        finding = await doctor.check_scratch(host(scratch_database_url=SecretStr(url)))
+        assert_helpful(finding, PROBLEM, "no superuser", "docs/settings.md")
+
+    @pytest.mark.parametrize("url", ["nonsense hush", "postgresql://u:hush@127.0.0.1:1/d"])
+    async def test_one_that_does_not_answer(self, url: str) -> None:
+        finding = await doctor.check_scratch(host(scratch_database_url=SecretStr(url)))
+        assert finding.status is PROBLEM
+        assert "hush" not in finding.message
+
+
 class TestWorkers:
     async def test_kinds_prove_themselves(self) -> None:
         finding = await doctor.check_workers(host())
@@ -340,8 +358,8 @@ class TestCommand:
         assert said == ""
         names = [line.split()[1] for line in lines if line.startswith(("ok", "warning"))]
         assert names == [
-            "python", "environment", "packages", "verifiers", "home", "memory", "postgresql", "sandbox", "kinds",
-            "service",
+            "python", "environment", "packages", "verifiers", "home", "memory", "postgresql", "scratch", "sandbox",
+            "kinds", "service",
         ]  # fmt: skip
 
     def test_a_problem_is_said_with_what_to_do(
