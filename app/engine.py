@@ -7,26 +7,26 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
 
-from app import metrics, wire
+from app import metrics
 from app.cache import VerdictCache
 from app.errors import Problem
 from app.parts import PartScorer
 from app.recorder import Recorder
 from app.registry import Registry, Resolved
-from app.results import Detail, Result, ScoredBatch, verdict_body, without_text
+from app.results import Result, ScoredBatch
+from app.rows import NO_VERDICT, item_json, prepared, refused
 from app.selfcheck import lacks_sandbox
 from app.soundness import is_sound
-from app.store.ids import uuid7, uuid7s
-from app.store.outcomes import key_sha256
+from app.store.ids import uuid7
 from app.store.projects import Project
-from app.store.writer import Batch, CompletionRow, IdempotencyRow, OutcomeRow, ScoreRow
+from app.store.writer import IdempotencyRow
+from app.tasks import Inline, Options, Reference, Slot, Task
 from sandbox.base import Sandbox
-from verifiers.base import Context, ErrorType, GivingWay, Guard, Item, Outcome, Verdict, Verifier, past_deadline
+from verifiers.base import Context, ErrorType, GivingWay, Guard, Item, Verdict, Verifier, past_deadline
 from verifiers.databases import Databases
 from verifiers.lent import Backends
 
@@ -39,51 +39,6 @@ GRACE_S = 1.0
 
 MERGE_ROUNDS = 3
 """How often an item is tried again because the request that was verifying it failed."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Inline:
-    """A verifier sent with the request instead of a name."""
-
-    kind: str
-    config: object
-
-
-Reference = str | Inline | UUID
-"""A name, a configuration, or the id of a version."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One item and what is to verify it; or, for an item that cannot be read, why (`fault`)."""
-
-    item: Item | None
-    verifier: Reference | None = None
-    """None: the batch's verifier."""
-    fault: str | None = None
-    item_id: str | None = None
-    """The id of an unreadable item, where that much could be read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a batch is scored. `run` and `step` say which training step it belongs to."""
-
-    deadline_s: float = 30.0
-    cache: bool = True
-    detail: Detail = "brief"
-    run: str | None = None
-    step: int | None = None
-
-
-@dataclass(slots=True)
-class Slot:
-    """Where one item's verdict ends up. After `Engine.verify` it has one."""
-
-    verdict: Verdict | None = None
-    resolved: Resolved | None = None
-    ms: float = 0.0
-    cached: bool = False
 
 
 class DuplicateError(Exception):
@@ -130,13 +85,25 @@ class Engine:
         idempotency key has been recorded meanwhile.
         """
         slots = await self.verify(project, verifier, tasks, options)
+        return await self.record(project, tasks, slots, options, idempotency=idempotency)
+
+    async def record(
+        self,
+        project: Project,
+        tasks: Sequence[Task],
+        slots: Sequence[Slot],
+        options: Options,
+        *,
+        idempotency: IdempotencyRow | None = None,
+    ) -> ScoredBatch:
+        """Record verdicts, one for each task. Raises `Problem` (503) and `DuplicateError` as `score` does."""
         batch_id = uuid7()
-        results, batch = await self._prepare(project, tasks, slots, options, batch_id, idempotency)
+        results, batch = await prepared(project, tasks, slots, options, batch_id, idempotency)
         await self._recorder.record(batch)
         if batch.duplicate:
             raise DuplicateError
         for position in batch.refused:
-            results[position] = _refused(results[position])
+            results[position] = refused(results[position])
         _count(results)
         return ScoredBatch(batch_id, results)
 
@@ -170,7 +137,7 @@ class Engine:
         resolved = Resolved(uuid7(), f"{kind}@inline", kind, verifier.revision, verifier, caches=False)
         slots = [Slot() for _ in items]
         await self._call(project, resolved, slots, items, time.monotonic() + TRIAL_S)
-        return [slot.verdict or _fault("no verdict") for slot in slots]
+        return [slot.verdict or NO_VERDICT for slot in slots]
 
     async def _resolve(
         self, project: Project, verifier: Reference | None, tasks: Sequence[Task]
@@ -318,7 +285,7 @@ class Engine:
         async def verify(resolved: Resolved, items: Sequence[Item]) -> list[Verdict]:
             slots = [Slot(resolved=resolved) for _ in items]
             await self._verify_group(project, slots, items, Options(), deadline)
-            return [slot.verdict or _fault("no verdict") for slot in slots]
+            return [slot.verdict or NO_VERDICT for slot in slots]
 
         parts = PartScorer(self._registry, project.id, verify)
         return Context(deadline, self._guard, self._sandbox, parts, self._backends, self._databases)
@@ -358,140 +325,6 @@ class Engine:
             return [_fault(f"{resolved.label} did not give one verdict for each of {len(items)} items")] * len(items)
         unsound = _fault(f"{resolved.label} gave an unsound verdict")
         return [verdict if is_sound(verdict) else unsound for verdict in verdicts]
-
-    async def _prepare(
-        self,
-        project: Project,
-        tasks: Sequence[Task],
-        slots: Sequence[Slot],
-        options: Options,
-        batch_id: UUID,
-        idempotency: IdempotencyRow | None,
-    ) -> tuple[list[Result], Batch]:
-        """The answers, and the rows that record them."""
-        results: list[Result] = []
-        rows: list[ScoreRow] = []
-        completions: dict[UUID, CompletionRow] = {}
-        outcomes: dict[UUID, OutcomeRow] = {}
-        turn = GivingWay()
-        for task, slot, score_id in zip(tasks, slots, uuid7s(len(tasks)), strict=True):
-            await turn.over()
-            result, stored = _result(task, slot, score_id, options, project)
-            results.append(result)
-            resolved = slot.resolved
-            group = task.item.group if task.item is not None else None
-            rows.append(
-                (
-                    project.id,
-                    score_id,
-                    batch_id,
-                    None if resolved is None else resolved.version_id,
-                    0 if resolved is None else resolved.revision,
-                    options.run,
-                    options.step,
-                    None if result.item_id is None else wire.encode(result.item_id).encode(),
-                    None if group is None else wire.encode(group).encode(),
-                    result.outcome,
-                    result.score,
-                    stored.encode(),
-                    result.ms,
-                    result.cached,
-                )
-            )
-            if task.item is not None and project.keep != "none":
-                completions[score_id] = _completion_row(project, score_id, task.item)
-            if result.outcome is Outcome.PENDING:
-                outcomes[score_id] = _outcome_row(project, score_id, slot, options.run)
-        return results, Batch(rows, completions, _Substitutes(rows), idempotency, outcomes)
-
-
-class _Substitutes(Sequence[ScoreRow]):
-    """For each row the one that takes its place if the database refuses it: unscored, without the caller's text."""
-
-    def __init__(self, rows: Sequence[ScoreRow]) -> None:
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, position: int) -> ScoreRow:  # type: ignore[override]
-        row = self._rows[position]
-        body = verdict_body(_NOT_RECORDED, "brief").encode()
-        return (*row[:7], None, None, Outcome.UNSCORED, None, body, row[12], False)
-
-
-_NOT_RECORDED = Verdict.unscored(
-    ErrorType.NOT_RECORDED,
-    "the database refused this verdict's row, and a verdict that is not recorded is not given",
-    retryable=False,
-)
-
-
-def _refused(result: Result) -> Result:
-    return Result(
-        result.item_id, result.score_id, result.verifier, result.kind, Outcome.UNSCORED, None,
-        verdict_body(_NOT_RECORDED, "brief"), ErrorType.NOT_RECORDED, result.ms, False,
-    )  # fmt: skip
-
-
-def _result(task: Task, slot: Slot, score_id: UUID, options: Options, project: Project) -> tuple[Result, str]:
-    """An item's answer, and the body to store (which keeps the brief detail even where none is asked for)."""
-    verdict = slot.verdict or _fault("no verdict")
-    body = verdict_body(verdict, options.detail)
-    if project.keep != "full":
-        stored = without_text(verdict)
-    elif options.detail == "none":
-        stored = verdict_body(verdict, "brief")
-    else:
-        stored = body
-    resolved = slot.resolved
-    result = Result(
-        item_id=task.item.id if task.item is not None else task.item_id,
-        score_id=score_id,
-        verifier=None if resolved is None else resolved.label,
-        kind=None if resolved is None else resolved.kind,
-        outcome=verdict.outcome,
-        score=verdict.score,
-        body=body,
-        error=None if verdict.error is None else verdict.error.type,
-        ms=slot.ms,
-        cached=slot.cached,
-    )
-    return result, stored
-
-
-def item_json(item: Item) -> str:
-    """What of an item decides its verdict, as JSON: what is kept of it, and what its cache key hashes."""
-    prompt, completion = item.prompt, item.completion
-    return wire.encode(
-        {
-            "prompt": prompt
-            if prompt is None or isinstance(prompt, str)
-            else [message.model_dump(exclude_unset=True) for message in prompt],
-            "completion": completion
-            if isinstance(completion, str)
-            else [message.model_dump(exclude_unset=True) for message in completion],
-            "reference": item.reference,
-            "tokens": item.tokens,
-            "finish_reason": item.finish_reason,
-            "metadata": item.metadata,
-        }
-    )
-
-
-def _completion_row(project: Project, score_id: UUID, item: Item) -> CompletionRow:
-    completion = item.completion
-    text = completion if isinstance(completion, str) else item.text
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-    return (project.id, score_id, digest, item_json(item).encode() if project.keep == "full" else None)
-
-
-def _outcome_row(project: Project, score_id: UUID, slot: Slot, run: str | None) -> OutcomeRow:
-    pending = None if slot.verdict is None else slot.verdict.pending
-    if pending is None or slot.resolved is None:
-        raise AssertionError("a pending verdict says what settles it")
-    key = None if pending.key is None else key_sha256(project.id, pending.key)
-    return (project.id, score_id, slot.resolved.version_id, run, key, pending.default, pending.wait_s)
 
 
 def _cache_key(project_id: UUID, resolved: Resolved, item: Item) -> bytes:

@@ -9,9 +9,9 @@ from pydantic import BaseModel, Field
 
 from app import wire
 from app.api.deps import Received, authorized, json_response, services, takes, unrecorded
-from app.engine import Options, Task
 from app.golds import Gold, fault_of, items_of
 from app.registry import inline_scope
+from app.tasks import Options, Task
 from verifiers.base import Completion, ErrorType, Item, Name, Prompt, Strict, Verdict
 from verifiers.lent import InlineVerifier
 

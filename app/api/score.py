@@ -12,12 +12,12 @@ from app import wire
 from app.api.deps import Body, Received, authorized, json_response, services, takes
 from app.api.one_by_one import OneByOne, Unreadable
 from app.auth import Principal
-from app.engine import Inline, Options, Reference, Task
 from app.errors import Problem
 from app.registry import inline_scope
 from app.results import Detail, ScoredBatch
 from app.services import Services
 from app.store.writer import IdempotencyRow
+from app.tasks import Inline, Options, Reference, Task
 from verifiers.base import ErrorType, Item, Outcome, Strict
 from verifiers.lent import InlineVerifier
 

@@ -14,7 +14,6 @@ from pydantic import BaseModel, BeforeValidator, Field
 from app import wire
 from app.api.deps import Cursor, Limit, Page, answered, authorized, bad_cursor, json_response, services
 from app.api.score import StepScore, VerdictError
-from app.engine import Options, Task
 from app.errors import Problem
 from app.idempotency import Answer, answer_once, request_key, request_sha256
 from app.registry import REFERENCE
@@ -25,6 +24,7 @@ from app.store.database import Connection, Record
 from app.store.ids import time_of
 from app.store.projects import Project
 from app.store.verifiers import INLINE
+from app.tasks import Options, Task
 from verifiers.base import KINDS, Item, Outcome
 
 router = APIRouter(tags=["scores"])

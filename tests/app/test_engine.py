@@ -22,7 +22,7 @@ from pydantic import TypeAdapter
 
 from app import engine as module
 from app.cache import VerdictCache
-from app.engine import DuplicateError, Engine, Inline, Options, Reference, Slot, Task
+from app.engine import DuplicateError, Engine
 from app.errors import Problem
 from app.logs import configure
 from app.recorder import Recorder
@@ -34,6 +34,7 @@ from app.store.database import Database
 from app.store.ids import uuid7
 from app.store.projects import Keep, Project
 from app.store.writer import Batch, IdempotencyRow
+from app.tasks import Inline, Options, Reference, Slot, Task
 from tests.app.fake_sandbox import FakePool
 from tests.app.store.rows import fetch, refuse_unlucky
 from verifiers.base import (

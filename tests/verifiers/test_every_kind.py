@@ -11,12 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.cache import VerdictCache
-from app.engine import Engine, Options, Task
+from app.engine import Engine
 from app.recorder import Recorder
 from app.registry import Registry, Resolved
 from app.store.database import Database
 from app.store.ids import uuid7
 from app.store.projects import Project
+from app.tasks import Options, Task
 from tests.verifiers.conftest import SandboxFor
 from tests.verifiers.support import ANY_JSON, ANY_TEXT, InProcessGuard, assert_sound, configured, score_all
 from verifiers.base import ErrorType, Item, Message, Verifier, load_kinds

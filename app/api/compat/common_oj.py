@@ -28,9 +28,9 @@ from app.api.compat.scoring import (
     unscored,
 )
 from app.api.deps import Received, json_response, services, takes
-from app.engine import Inline
 from app.errors import Problem
 from app.results import Result
+from app.tasks import Inline
 from sandbox.base import Sandbox
 from verifiers.base import Item, clip, explain, pointer
 from verifiers.code.config import Language

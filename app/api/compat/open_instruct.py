@@ -19,10 +19,10 @@ from app.api.compat.packages import named_packages
 from app.api.compat.packed import PackedError, unpacked
 from app.api.compat.scoring import Fallback, limits, scored, tests_of, unscored
 from app.api.deps import Body, Received, json_response, services, takes
-from app.engine import Inline
 from app.errors import Problem
 from app.services import Services
 from app.store.projects import Project
+from app.tasks import Inline
 from verifiers.base import Item, explain, pointer
 
 router = APIRouter(prefix="/compat/open-instruct", tags=["compat"])

@@ -10,13 +10,13 @@ from fastapi import Query
 from pydantic import BaseModel
 
 from app.api.deps import Body
-from app.engine import Inline, Options, Task
 from app.errors import Problem
 from app.results import Result, ScoredBatch
 from app.services import Services
 from app.settings import Settings
 from app.store.projects import Project
 from app.store.writer import IdempotencyRow
+from app.tasks import Inline, Options, Task
 from verifiers.base import ErrorType, Item, Outcome
 
 M = TypeVar("M", bound=BaseModel)
