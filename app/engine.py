@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -28,12 +29,14 @@ from app.tasks import Inline, Options, Reference, Slot, Task
 from sandbox.base import Sandbox
 from verifiers.base import Context, ErrorType, GivingWay, Guard, Item, Verdict, Verifier, past_deadline
 from verifiers.databases import Databases
-from verifiers.lent import Backends
+from verifiers.lent import Backends, HasProbes, Pair, Prefers
 
 log = structlog.get_logger()
 
 TRIAL_S = 30.0
 """How long the examples of a registration may take."""
+PROBE_S = 60.0
+"""How long probing a verifier that is registered may take."""
 GRACE_S = 1.0
 """How far past its deadline a kind may run before the engine answers without it."""
 
@@ -138,6 +141,30 @@ class Engine:
         slots = [Slot() for _ in items]
         await self._call(project, resolved, slots, items, time.monotonic() + TRIAL_S)
         return [slot.verdict or NO_VERDICT for slot in slots]
+
+    async def probe(self, project: Project, verifier: HasProbes) -> dict[str, Any]:
+        """What a verifier accepts of what nobody should; see `verifiers.lent.HasProbes`. Nothing is recorded."""
+        return await verifier.probe(self._context(project, time.monotonic() + PROBE_S))
+
+    async def prefer(
+        self, project: Project, resolved: Resolved, pairs: Sequence[Pair], deadline: float
+    ) -> list[Verdict]:
+        """Which of each pair is better, by a verifier that compares: 1 the first, 0 the second, 0.5 neither.
+
+        `deadline` is in `time.monotonic()` seconds. Nothing is recorded.
+        """
+        verifier = resolved.verifier
+        if not isinstance(verifier, Prefers):
+            raise TypeError(f"{resolved.label} does not compare")
+        unavailable = self._unavailable(resolved)
+        if unavailable is not None:
+            return [unavailable] * len(pairs)
+        try:
+            verdicts = await verifier.prefer(pairs, self._context(project, deadline))
+        except Exception as error:
+            log.exception("verifier raised", kind=resolved.kind, pairs=len(pairs))
+            return [_raised(resolved, error)] * len(pairs)
+        return self._checked(resolved, [pair.first for pair in pairs], verdicts)
 
     async def _resolve(
         self, project: Project, verifier: Reference | None, tasks: Sequence[Task]

@@ -19,6 +19,8 @@ from starlette.types import ASGIApp
 from app import metrics, wire
 from app.api import (
     backends,
+    calibrations,
+    compare,
     golds,
     health,
     keys,
@@ -73,7 +75,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
         telemetry=NO_TELEMETRY,
     )
-    resources = (score, kinds, verifiers, golds, scores, signals, keys, projects, backends, sandbox, health)
+    resources = (
+        score,
+        compare,
+        kinds,
+        verifiers,
+        golds,
+        calibrations,
+        scores,
+        signals,
+        keys,
+        projects,
+        backends,
+        sandbox,
+        health,
+    )
     for resource in (*resources, sandbox_fusion, common_oj, open_instruct):
         app.router.routes.extend(resource.router.routes)  # include_router would match every request twice
     add_docs(app)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import ConfigDict, Field
 
@@ -27,6 +27,9 @@ class InlineVerifier(Strict):
 Other = str | InlineVerifier
 """Another verifier: `name@version`, or a kind and its configuration."""
 
+BackendType = Literal["verifier", "chat"]
+"""What a backend speaks: `verifier` is a user's own, as the kind `remote` asks it; `chat` is a language model."""
+
 
 @dataclass(frozen=True, slots=True)
 class Needs:
@@ -34,6 +37,8 @@ class Needs:
 
     verifiers: Mapping[str, Other] = field(default_factory=dict)
     backends: Mapping[str, str] = field(default_factory=dict)
+    backend_type: BackendType = "verifier"
+    """What the backends must be."""
 
 
 class Cost(IntEnum):
@@ -72,8 +77,8 @@ class BackendError(Exception):
 class Backends(Protocol):
     """The servers that an operator configured, by name. Their addresses and keys are not for kinds to see."""
 
-    async def exists(self, name: str) -> bool:
-        """Whether there is a backend of that name."""
+    async def exists(self, name: str, type: BackendType | None = None) -> bool:
+        """Whether there is a backend of that name, and of that type where one is given."""
         ...
 
     async def post(self, name: str, body: Any, *, deadline: float) -> Any:
@@ -115,11 +120,25 @@ class HasGold(Protocol):
 
 @runtime_checkable
 class Prefers(Protocol):
-    """A verifier that compares two completions of one prompt."""
+    """A verifier that can compare two completions of one prompt."""
+
+    @property
+    def compares(self) -> bool:
+        """Whether comparing is its way, so that it scores no completion alone."""
+        ...
 
     async def prefer(self, pairs: Sequence[Pair], ctx: Context) -> list[Verdict]:
         """Of each pair, in order, a verdict on the first completion: 1 where it is preferred, 0 where the second is.
 
         0.5 is a tie. `unscored` for what cannot be told, and for what is unfinished by `ctx.deadline`.
         """
+        ...
+
+
+@runtime_checkable
+class HasProbes(Protocol):
+    """A verifier that can be talked into things, and knows what it must withstand."""
+
+    async def probe(self, ctx: Context) -> dict[str, Any]:
+        """What it accepted of completions that nobody should accept, as plain JSON, by the context's deadline."""
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -28,12 +28,14 @@ from app.engine import Engine
 from app.errors import Problem
 from app.golds import Gold, fault_of, items_of
 from app.idempotency import Answer, answer_once
-from app.registry import NAME, REFERENCE, compile_config, config_sha256, unknown_verifier
+from app.registry import NAME, REFERENCE, Compiled, compile_config, config_sha256, unknown_verifier
+from app.services import Services
+from app.store import reports
 from app.store import verifiers as store
 from app.store.database import Connection
 from app.store.projects import Project
 from verifiers.base import KINDS, Completion, ErrorType, Item, Prompt, Strict, Verifier
-from verifiers.lent import HasGold
+from verifiers.lent import HasGold, HasProbes
 
 router = APIRouter(tags=["verifiers"])
 
@@ -104,10 +106,15 @@ class VerifierVersion(BaseModel):
     builtin: bool
     created_at: datetime
     archived_at: datetime | None
+    reports: dict[str, Any] = Field(
+        default_factory=dict,
+        description="`probes`: what a judge accepted of completions that nobody should accept; `calibration`: how it "
+        "agrees with labels. Lists leave them out.",
+    )
 
 
-def version_json(version: store.Version) -> dict[str, Any]:
-    """The wire form of a version."""
+def version_json(version: store.Version, found: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The wire form of a version, with its reports (each as JSON text)."""
     return {
         "name": version.name,
         "version": version.version,
@@ -119,6 +126,7 @@ def version_json(version: store.Version) -> dict[str, Any]:
         "builtin": version.builtin,
         "created_at": version.created_at.isoformat(),
         "archived_at": None if version.archived_at is None else version.archived_at.isoformat(),
+        "reports": {type: wire.decode(body.encode()) for type, body in (found or {}).items()},
     }
 
 
@@ -146,6 +154,8 @@ async def register_verifier(request: Request) -> Response:
             raise Problem("invalid-body", detail, pointer="/examples")
         await _check_examples(state.engine, who.project, asked.kind, compiled.verifier, asked.examples)
 
+        probes = await _probes(state, who.project, asked.name, compiled)
+
         async def produce(connection: Connection) -> Answer:
             version_id, new = await store.register(
                 connection,
@@ -157,12 +167,27 @@ async def register_verifier(request: Request) -> Response:
                 description=wire.encode(asked.description),
                 examples=examples,
             )
+            if new and probes is not None:
+                await reports.add(connection, who.project.id, version_id, "probes", wire.encode(probes))
             version = await store.get(connection, who.project.id, version_id)
             if version is None:
                 raise AssertionError("a version just registered exists")
-            return Answer(201 if new else 200, wire.encode(version_json(version)))
+            found = await reports.latest(connection, who.project.id, version_id)
+            return Answer(201 if new else 200, wire.encode(version_json(version, found)))
 
         return answered(await answer_once(state.database, who.project.id, body.key, body.sha256, produce))
+
+
+async def _probes(state: Services, project: Project, name: str, compiled: Compiled) -> dict[str, Any] | None:
+    """What the verifier accepts of what nobody should; None for one that has no probes, or that is known already."""
+    if not isinstance(compiled.verifier, HasProbes):
+        return None
+    async with state.database.begin() as connection:
+        known = await store.versions_page(connection, project.id, name, None, 1)
+    digest = config_sha256(compiled.verifier.kind, compiled.config)
+    if known and (known[0].kind, known[0].config_sha256) == (compiled.verifier.kind, digest):
+        return None
+    return await state.engine.probe(project, compiled.verifier)
 
 
 async def _check_examples(
@@ -237,9 +262,10 @@ async def get_verifier(request: Request, name: str) -> Response:
         else:
             newest = await store.versions_page(connection, who.project.id, match[1], None, 1)
             version = newest[0] if newest else None
-    if version is None:
-        raise unknown_verifier(name)
-    return json_response(wire.encode(version_json(version)))
+        if version is None:
+            raise unknown_verifier(name)
+        found = await reports.latest(connection, who.project.id, version.id)
+    return json_response(wire.encode(version_json(version, found)))
 
 
 @router.get("/verifiers/{name}/versions", response_model=Page[VerifierVersion], operation_id="list_verifier_versions")

@@ -240,6 +240,21 @@ backends = Table(
     Column("secrets", LargeBinary, nullable=False),
     _created(),
     Column("archived_at", TIMESTAMP(timezone=True)),
+    Column("chat", LargeBinary),
 )
 """Servers that an operator configured, for every project."""
 Index("uq_backends_live", backends.c.name, unique=True, postgresql_where=backends.c.archived_at.is_(None))
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("project_id", Uuid, ForeignKey("projects.id"), nullable=False),
+    Column("version_id", Uuid, ForeignKey("verifier_versions.id"), nullable=False),
+    Column("type", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    _created(),
+    CheckConstraint("type IN ('probes', 'calibration')", name="type"),
+    Index("ix_reports_project_id_version_id", "project_id", "version_id"),
+)
+"""What measuring a version has shown: the last of each type counts, and earlier ones are kept."""

@@ -30,6 +30,7 @@ from verifiers.judge.emptiness import says_nothing
 from verifiers.judge.fencing import cut
 from verifiers.judge.modes import Case, Pairwise, rules_for, seats
 from verifiers.judge.panel import Heard, Panel, Session
+from verifiers.judge.probes import TASKS, probe
 from verifiers.judge.transcript import transcript
 from verifiers.lent import Pair
 from verifiers.thinking import section
@@ -40,6 +41,9 @@ CALLS_AT_ONCE = 1_024
 """Calls of one call of `verify` that are under way or wait for a backend."""
 MARGIN_S = 0.1
 """How long after the deadline a backend may still say that it is past."""
+
+MANY_CALLS = 8
+"""Calls of an item from which on it is probed with fewer."""
 
 W = TypeVar("W")
 
@@ -138,6 +142,11 @@ class Judge:
         _check_panel(config)
         self._panel = Panel(config, self._rules)
 
+    @property
+    def compares(self) -> bool:
+        """See `verifiers.lent.Prefers`."""
+        return isinstance(self._rules, Pairwise)
+
     def share(self, score: float, reference: Any = None) -> float:
         """Where a score lies between the lowest (0) and the highest (1) that an item of this reference can have."""
         case = self._rules.case("", "", self._reference(reference))
@@ -154,6 +163,11 @@ class Judge:
             return await self._each(pairs, ctx, self._compare_one)
         scored = await self.verify([item for pair in pairs for item in (pair.first, pair.second)], ctx)
         return [_higher(first, second) for first, second in zip(scored[::2], scored[1::2], strict=True)]
+
+    async def probe(self, ctx: Context) -> dict[str, Any]:
+        """See `verifiers.lent.HasProbes`. One task instead of several where an item takes many calls."""
+        many = len(self.config.criteria or self.config.principles or ()) * seats(self.config) > MANY_CALLS
+        return await probe(self, ctx, TASKS[:1] if many else TASKS)
 
     async def _each(
         self, works: Sequence[W], ctx: Context, one: Callable[[W, Session], Awaitable[Verdict]]

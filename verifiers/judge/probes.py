@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from verifiers.base import Context, Item
-from verifiers.judge import Judge
 from verifiers.judge.config import JudgeConfig
+
+if TYPE_CHECKING:
+    from verifiers.judge import Judge
 
 ACCEPTED = 0.5
 """From where on between the lowest and the highest score a completion counts as accepted: half-way."""
