@@ -28,7 +28,12 @@ class Call:
 
 
 def arguments_of(value: Any) -> dict[str, Any]:
-    """Arguments given as JSON text, or as the object itself, which is then held to the same rules."""
+    """Arguments given as JSON text, or as the object itself, which is then held to the same rules.
+
+    An empty text, which some servers send for no arguments, is read as chat templates read it.
+    """
+    if value == "":
+        return {}
     try:
         text = value if isinstance(value, str) else json.dumps(value)
     except (ValueError, RecursionError):

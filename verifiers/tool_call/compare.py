@@ -2,21 +2,28 @@
 
 The rules of BFCL's checker (`ast_checker.py`), but for these: a value is compared to any depth, and true is not 1
 inside a list; an empty text among the allowed values means that the argument may be left out, and is no value itself;
-punctuation that BFCL strips from texts stays where it makes another number (`1.5` and `15`, `-5` and `5`).
+punctuation that BFCL strips from texts stays where it makes another number or formula (`1.5` and `15`, `-5` and `5`,
+`x^2` and `x*2`), and a text of nothing else is compared as it is (`*` and `/`).
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from verifiers.tool_call.config import Strings
 from verifiers.tool_call.tools import elements, member, types_of
 
+SHORT = 8_192
+"""Characters of a text whose normal form is kept: each text is compared with every one that may be meant."""
 _OPERATOR_BETWEEN_DIGITS = re.compile(r"(?<=\d) *([./*^-]) *(?=\d)")
 _GAP_BETWEEN_DIGITS = re.compile(r"(?<=\d)[ ,_]++(?=\d)")
-_STRIPPED = re.compile(r"((?<=\d)[ ./*^-](?=\d)|(?<![\w)\]])-(?=\.?\d)|(?<!\w)\.(?=\d))|[ ,./\-_*^]")
+_STRIPPED = re.compile(
+    r"(?!(?<=\d)[ ./*-](?=\d)|(?<![\w)\]])-(?=\.?\d)|(?<=\d[eE])-(?=\d)|\A-|(?<!\w)\.(?=\d)"
+    r"|/(?= ?\d)|(?:(?<=\d)|(?<=\d ))/)[ ,./\-_*]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,7 @@ def fits(value: Any, expected: Any, rules: Rules, schema: Any) -> bool:
         return value is expected
     if isinstance(expected, str):
         return isinstance(value, str) and (
-            value == expected or (rules.strings == "bfcl" and normal(value) == normal(expected))
+            value == expected or (rules.strings == "bfcl" and normal(value) == normal(expected) != "")
         )
     return _same_number(value, expected, rules, schema)
 
@@ -77,12 +84,19 @@ def _same_number(value: Any, expected: float, rules: Rules, schema: Any) -> bool
         return False
     if type(value) is type(expected):
         return True
-    return not rules.typed and (isinstance(value, int) or "number" in types_of(schema))
+    return not rules.typed and (isinstance(value, int) or "number" in types_of(schema, None))
 
 
 def normal(text: str) -> str:
-    """A text without what BFCL takes for matters of style; what belongs to a number stays."""
+    """A text without what BFCL takes for matters of style; what belongs to a number or a formula stays."""
+    return _normal_short(text) if len(text) <= SHORT else _normal(text)
+
+
+def _normal(text: str) -> str:
     text = text.replace("**", "^")
     text = _OPERATOR_BETWEEN_DIGITS.sub(r"\1", text)
     text = _GAP_BETWEEN_DIGITS.sub(" ", text)
-    return _STRIPPED.sub(lambda found: found[1] or "", text).lower().replace("'", '"')
+    return _STRIPPED.sub("", text).lower().replace("'", '"')
+
+
+_normal_short = lru_cache(maxsize=256)(_normal)

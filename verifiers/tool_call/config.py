@@ -111,8 +111,8 @@ class ToolCallConfig(KindConfig):
     strings: Strings | None = Field(
         None,
         description="How strings are compared at level arguments. exact: character by character; bfcl: without case, "
-        "spaces and `,./-_*^`, but for those between two digits and the sign of a number. null: bfcl for a reference "
-        "in BFCL's form, else exact.",
+        "spaces and `,./-_*`, but for those that make another number or formula. null: bfcl for a reference in "
+        "BFCL's form, else exact.",
     )
     underscore_for_dot: bool = Field(
         False,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from verifiers.tool_call.calls import Call
 from verifiers.tool_call.compare import AnyOf
 from verifiers.tool_call.reference import Expected
 from verifiers.tool_call.tools import Tools
@@ -35,6 +37,27 @@ def impossible(expected: Expected, tools: Tools, *, by_arguments: bool) -> str |
             return f"{failure.path or 'arguments'}: {failure.message}"
         choices[name] = choices[name][1:]
     return None
+
+
+def first_call(expected: Expected) -> Call:
+    """A call that is the expected one, made of the first of the values allowed."""
+    return Call(expected.name, first(expected.arguments))
+
+
+def tries(calls: Sequence[Any]) -> int:
+    """The most calls that `impossible` may try for one of a reference's expected calls as they are written."""
+    most = 1
+    for call in calls:
+        members = call.get("arguments", call) if isinstance(call, dict) else None
+        for arguments in (members, *members.values()) if isinstance(members, dict) else ():
+            if isinstance(arguments, dict):
+                most = max(most, 1 + sum(map(_alternatives, arguments.values())))
+    return min(most, MAX_TRIES)
+
+
+def _alternatives(written: Any) -> int:
+    allowed = written.get("any_of", ()) if isinstance(written, dict) else written
+    return len(allowed) if isinstance(allowed, list) else 0
 
 
 def _choices(allowed: Any) -> list[Any]:

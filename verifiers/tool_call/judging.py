@@ -25,6 +25,7 @@ class Standard:
     tools: Tools | None
     rules: Rules
     """How values are compared at level arguments."""
+    underscore_for_dot: bool = False
 
 
 def levels(config: ToolCallConfig, expected: Sequence[Expected] | None) -> tuple[Match, ...]:
@@ -116,15 +117,18 @@ def _matched(
 
 
 def _is_right(call: Call, expected: Expected, level: Match, standard: Standard) -> bool:
-    return _same_tool(call.name, expected.name, standard.tools) and (
+    return _same_tool(call.name, expected.name, standard) and (
         level == "name" or _misfit(call, expected, level, standard) is None
     )
 
 
-def _same_tool(name: str, expected: str, tools: Tools | None) -> bool:
+def _same_tool(name: str, expected: str, standard: Standard) -> bool:
     if name == expected:
         return True
-    return tools is not None and tools.find(name) is not None and tools.find(name) is tools.find(expected)
+    tools = standard.tools
+    if tools is None:
+        return standard.underscore_for_dot and name == expected.replace(".", "_")
+    return tools.find(name) is not None and tools.find(name) is tools.find(expected)
 
 
 def _misfit(call: Call, expected: Expected, level: Match, standard: Standard) -> str | None:
@@ -142,7 +146,7 @@ def _why(level: Match, calls: Sequence[Call], faults: Sequence[str | None], stan
     if len(calls) != len(expected):
         return f"{len(calls)} calls, {len(expected)} are expected"
     for index, call in enumerate(calls):
-        others = [one for one in expected if _same_tool(call.name, one.name, standard.tools)]
+        others = [one for one in expected if _same_tool(call.name, one.name, standard)]
         if not others:
             return f"call {index}: {clip(call.name, 60)} is not expected"
         if level != "name":

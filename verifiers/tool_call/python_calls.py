@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from typing import Any
 
 from verifiers.json_schema.text import MAX_DEPTH, MAX_DIGITS
 from verifiers.tool_call.calls import MAX_CALLS, Call, CallError
 
 _TOKEN = re.compile(
-    r"\s*+(?:"
+    r"[ \t\n\r\f]*+(?:"
     r"(?P<string>[A-Za-z]{0,2}+(?:"
     r'"""(?:[^"\\]++|\\.|"(?!""))*+"""'
     r"|'''(?:[^'\\]++|\\.|'(?!''))*+'''"
-    r'|"(?:[^"\\\n]++|\\.)*+"'
-    r"|'(?:[^'\\\n]++|\\.)*+'))"
+    r'|"(?!"")(?:[^"\\\n]++|\\.)*+"'
+    r"|'(?!'')(?:[^'\\\n]++|\\.)*+'))"
     r"|(?P<number>(?:\d[\d_]*+(?:\.[\d_]*+)?|\.\d[\d_]*+)(?:[eE][+-]?\d++)?(?![\w.]))"
     r"|(?P<name>[^\W\d]\w*+)"
     r"|(?P<mark>\*\*|[][(){},:=.+-]))",
@@ -66,8 +67,8 @@ class _Reader:
     """Reads words from the left. What is Python but cannot be accepted is noted in `refused`, and read on."""
 
     def __init__(self, text: str) -> None:
-        self.refused: str | None = None
-        self._text = text
+        self.refused: str | None = "a NUL, which Python does not read" if "\0" in text else None
+        self._text = text.replace("\r\n", "\n").replace("\r", "\n")
         self._at = 0
         self._sort: str = ""
         self._word = ""
@@ -135,6 +136,8 @@ class _Reader:
         if match is not None:
             self._sort = match.lastgroup or ""
             self._word = match[self._sort]
+            if self._sort == "name" and not self._word.isascii():
+                self._word = unicodedata.normalize("NFKC", self._word)
             self._at = match.end()
         elif self._text[self._at :].strip():
             raise NotCallsError
@@ -280,6 +283,9 @@ class _Reader:
 
     def _unescaped(self, escape: re.Match[str]) -> str:
         code = escape[1]
+        if code in ("x", "u", "U", "N"):
+            self._refuse("an escape that Python does not read")
+            return ""
         if code == "N{":
             self._refuse("a character is given by its name")
             return ""

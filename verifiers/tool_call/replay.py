@@ -7,7 +7,6 @@ of it never goes in. The code is the verifier's: where it breaks, nothing is sai
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,6 @@ from sandbox.base import Calls, Job, Program, Run, Sandbox, SandboxError, Status
 from sandbox.cell.values import ValuesError, decode
 from verifiers.base import ErrorType, Outcome, Verdict, clip
 from verifiers.in_sandbox import how_it_ended, no_sandbox, sandbox_error
-from verifiers.tool_call.calls import Call
 from verifiers.tool_call.config import DryRunConfig
 
 FILE = "dry_run.py"
@@ -54,12 +52,12 @@ def built(script):
 
 def dumped(connection):
     connection.row_factory, connection.text_factory = None, str
-    names = [row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")]
+    names = [row[0] for row in connection.execute("select name from main.sqlite_master where type = 'table'")]
     tables = {}
     for name in names:
         if name.startswith("sqlite_"):
             continue
-        quoted = '"' + name.replace('"', '""') + '"'
+        quoted = 'main."' + name.replace('"', '""') + '"'  # a temporary table of the same name would go first
         cursor = connection.execute("select * from " + quoted)
         columns = [column[0] for column in cursor.description]
         tables[name] = [dict(zip(columns, row)) for row in cursor]
@@ -70,16 +68,23 @@ def call(function, state, arguments):
         inspect.signature(function).bind(state, **arguments)
     except TypeError as error:
         raise ToolError(str(error)) from None
-    function(state, **arguments)
+    result = function(state, **arguments)
+    if inspect.isawaitable(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
+        raise NotImplementedError("the function has not run: it is async, or a generator")
 
 def replay(plan):
     database = plan["database"] is not None
     state = built(plan["database"]) if database else plan["state"]
+    before = sqlite3.connect(":memory:")
+    if database:
+        before.execute("pragma page_size = %d" % state.execute("pragma page_size").fetchone()[0])
     results = []
     for name, arguments, refused in plan["calls"]:
         try:
             if refused is not None:
                 raise ToolError(refused)
+            if database:
+                state.backup(before)
             function = find(name, plan["tools"])
             if function is None:
                 raise ToolError("no tool has this name")
@@ -90,23 +95,18 @@ def replay(plan):
             state = work
             results.append(None)
         except (ToolError, sqlite3.IntegrityError) as error:
-            if database:
-                state.rollback()
             results.append(str(error)[:200])
+        except MemoryError:
+            raise
         except Exception as error:
             line = traceback.extract_tb(error.__traceback__)[-1]
             return {"fault": f"{type(error).__name__}: {error}"[:300] + f" ({name[:60]}, line {line.lineno})"}
+        if database and results[-1] is not None and refused is None:
+            state.rollback()
+            before.backup(state)  # the function may have committed, and SQLite commits a new table at once
     return {"state": dumped(state) if database else state, "results": results}
 """
 """Loads the verifier's code, and replays one item's calls each time it is called."""
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A call, and why it is not made where that is known before."""
-
-    call: Call
-    refused: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,26 +116,28 @@ class Replayed:
     answer: bytes
 
 
+def start(database: str | None, state: Any) -> str:
+    """The members of a plan that say where a replay starts, as JSON."""
+    return f'"database": {json.dumps(database)}, "state": {json.dumps(state)}'
+
+
 async def replayed(
     config: DryRunConfig,
-    calls: Sequence[Planned],
-    tools: Sequence[str] | None,
-    initial: Any,
+    plan: str,
+    called: bool,
     sandbox: Sandbox | None,
     deadline: float,
 ) -> Replayed | Verdict:
-    """Replay calls over `initial`, or over the database; the verdict where there is no final state."""
+    """Replay calls over a state, or over the database; the verdict where there is no final state.
+
+    `plan` is JSON: `calls`, each a name, arguments, and why it is not made or null; `tools`, their names or null; and
+    what `start` gives. `called`: whether a call is made at all.
+    """
     if sandbox is None:
         return no_sandbox()
     limits = config.limits.limits()
-    plan = {
-        "database": config.database,
-        "state": initial,
-        "tools": None if tools is None else list(tools),
-        "calls": [[planned.call.name, planned.call.arguments, planned.refused] for planned in calls],
-    }
     program = Program(DRIVER, files={FILE: config.code.encode()})
-    job = Job(program, Calls("replay", [json.dumps([[plan], {}]).encode()]), limits)
+    job = Job(program, Calls("replay", [f"[[{plan}], {{}}]".encode()]), limits)
     try:
         ran = await sandbox.run(job, deadline=deadline)
     except SandboxError as error:
@@ -145,7 +147,7 @@ async def replayed(
     run = ran.runs[0]
     if run.status is Status.OK:
         return Replayed(run.value)
-    return _ended(run, how_it_ended(run, limits), any(planned.refused is None for planned in calls))
+    return _ended(run, how_it_ended(run, limits), called)
 
 
 _EXHAUSTED = {
@@ -159,6 +161,8 @@ _EXHAUSTED = {
 def _ended(run: Run, how: str, called: bool) -> Verdict:
     """A replay without an answer: the calls' doing where they used up what a replay may use, else the code's."""
     outcome = _EXHAUSTED.get(run.status)
+    if run.message.partition(":")[0] == "MemoryError":  # asked for at once, so the limit was never reached
+        outcome, how = Outcome.MEMORY_EXCEEDED, "asked for more memory than there is"
     if outcome is None or not called:
         return fault(f"the final state: {how}" if run.status is Status.FAILED else f"the replay failed: {how}")
     detail = {"stage": "dry_run", "message": clip(f"the replay {how}")}

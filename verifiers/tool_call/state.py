@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -46,6 +47,11 @@ def difference(state: Any, expected: Any, compare: Sequence[str] | None, *, rows
     return None
 
 
+def holds(state: Any, pointer: str) -> bool:
+    """Whether a JSON pointer leads to something in a state."""
+    return _at(state, pointer) is not _MISSING
+
+
 def _same(state: Any, expected: Any, rows: bool) -> bool:
     if rows and isinstance(state, dict) and isinstance(expected, dict):
         return state.keys() == expected.keys() and all(_same(state[name], expected[name], rows) for name in state)
@@ -82,12 +88,19 @@ def _first_difference(state: Any, expected: Any, rows: bool) -> str:
     return ""
 
 
+def _number_of(name: str) -> int | None:
+    """The number whose name in JSON this is, as Python's dicts may have numbers for keys; else None."""
+    return int(name) if len(name) < 20 and re.fullmatch(r"-?[1-9][0-9]*|0", name) else None
+
+
 def _at(value: Any, pointer: str) -> Any:
     """What a JSON pointer (RFC 6901) leads to."""
     for part in pointer.split("/")[1:]:
         part = part.replace("~1", "/").replace("~0", "~")
         if isinstance(value, dict) and part in value:
             value = value[part]
+        elif isinstance(value, dict) and (number := _number_of(part)) is not None and number in value:
+            value = value[number]
         elif (
             isinstance(value, list)
             and part.isascii()

@@ -5,7 +5,8 @@
 - `[TOOL_CALLS][{…}]` and `[TOOL_CALLS]name[ARGS]{…}` (Mistral), to the end of the text
 - `<|python_tag|>` and JSON or Python's syntax (Llama 3), to the end of the text
 - `<｜tool▁call▁begin｜>…<｜tool▁call▁end｜>` (DeepSeek)
-- nothing but JSON, or calls in Python's syntax, bare or as the one code block
+- nothing but JSON, or calls in Python's syntax, bare, as the one code block, or between `<|python_start|>` and
+  `<|python_end|>` (Llama 4)
 
 Text may stand around the tagged forms, and none around the bare ones. Read strictly: a block that is never closed, or
 holds its own tags once more, such as inside a string, could be read in two ways, and is not read at all.
@@ -22,7 +23,9 @@ from verifiers.tool_call.calls import MAX_CALLS, Call, CallError, call_of, json_
 from verifiers.tool_call.python_calls import NotCallsError, python_calls, python_literal
 from verifiers.tool_call.tools import Tools, member, types_of
 
-_ENDS = re.compile(r"(?:\s|<\|(?:im_end|eot_id|eom_id|end|endoftext|end_of_text)\|>|</s>|<｜end▁of▁sentence｜>)*\Z")
+_ENDS = re.compile(
+    r"(?:\s|<\|(?:im_end|eot_id|eom_id|eot|eom|end|endoftext|end_of_text)\|>|</s>|<end_of_turn>|<｜end▁of▁sentence｜>)*\Z"
+)
 _FENCED = re.compile(r"```[ \t]*(?:json|python|py|tool_code|tool_call|tool_calls)?[ \t]*\n(.*)\n[ \t]*```", re.DOTALL)
 _BETWEEN_OBJECTS = re.compile(r"(?<=\})(?:\s*+;\s*+|[ \t]*+\n\s*+)(?=\{)")
 _MISTRAL_NAMED = re.compile(
@@ -33,7 +36,7 @@ _DEEPSEEK = re.compile(
     re.DOTALL,
 )
 _DEEPSEEK_AROUND = ("<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>")
-_NAME = re.compile(r"[^\s<>=\"']{1,200}")
+_NAME = re.compile(r"[^\s<>=\"'\ud800-\udfff]{1,200}")
 
 
 def read_text(text: str, tools: Tools) -> list[Call]:
@@ -118,7 +121,7 @@ def _function(body: str, tools: Tools) -> Call:
     if rest.strip():
         raise CallError("a function holds more than its parameters")
     tool = tools.find(name)
-    schema = tool.parameters if tool else None
+    schema: Any = tool.parameters if tool else None
     written: dict[str, Any] = {}
     for parameter in parameters:
         key, end, value = parameter.partition(">")
@@ -126,12 +129,14 @@ def _function(body: str, tools: Tools) -> Call:
             raise CallError("a parameter's tag holds no name")
         if key in written:
             raise CallError(f"the parameter {key!r} is given twice")
-        written[key] = _parameter(value.removeprefix("\n").removesuffix("\n"), types_of(member(schema, key)))
+        written[key] = _parameter(value.removeprefix("\n").removesuffix("\n"), types_of(member(schema, key), schema))
     return Call(name, written)
 
 
 def _parameter(text: str, types: frozenset[str]) -> Any:
     """A parameter's value, which has no quotes to tell its type: the tool's schema says whether it is a string."""
+    if text == "null" and "null" in types:
+        return None
     if not types or "string" in types:
         if not text.isascii():
             try:
@@ -178,7 +183,7 @@ def _deepseek(body: str) -> Call:
 
 def _bare(text: str) -> list[Call]:
     """The calls of a text that is nothing else; none where it is something else."""
-    text = text.strip()
+    text = text.strip().removeprefix("<|python_start|>").removesuffix("<|python_end|>").strip()
     if text.startswith("```") and text.count("```") == 2 and (fenced := _FENCED.fullmatch(text)):
         text = fenced[1].strip()
     if text.startswith(("{", "[")) and (calls := _json_calls(text)):

@@ -29,6 +29,12 @@ _TYPES = {
     "int": "integer",
     "bool": "boolean",
 }
+_TYPES_OF_VALUES: tuple[tuple[type, str], ...] = (
+    *((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"), (list, "array"), (dict, "object")),
+)
+MAX_TYPE_DEPTH = 3
+"""Alternatives and references that lead to a value's type."""
+MAX_ALTERNATIVES = 16
 _SCHEMAS_BY_NAME = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 _SCHEMAS = (
     *("items", "prefixItems", "additionalItems", "contains", "additionalProperties", "propertyNames"),
@@ -184,12 +190,42 @@ def _in_json_types(schema: Any, depth: int = 0) -> Any:
     return changed
 
 
-def types_of(schema: Any) -> frozenset[str]:
-    """The types that a schema names at its top; none where it names none there."""
-    named = schema.get("type") if isinstance(schema, Mapping) else None
+def types_of(schema: Any, root: Any, depth: int = 0) -> frozenset[str]:
+    """The types that a schema names for its value, also by alternatives and by references into `root`.
+
+    None where one of them names none.
+    """
+    if not isinstance(schema, Mapping) or depth > MAX_TYPE_DEPTH:
+        return frozenset()
+    named = schema.get("type")
     if isinstance(named, str):
         return frozenset((named,))
-    return frozenset(one for one in named if isinstance(one, str)) if isinstance(named, list) else frozenset()
+    if isinstance(named, list):
+        return frozenset(one for one in named if isinstance(one, str))
+    if isinstance(schema.get("$ref"), str):
+        return types_of(_target(schema["$ref"], root), root, depth + 1)
+    for keyword in ("anyOf", "oneOf", "allOf"):
+        alternatives = schema.get(keyword)
+        if isinstance(alternatives, list) and 0 < len(alternatives) <= MAX_ALTERNATIVES:
+            each = [types_of(one, root, depth + 1) for one in alternatives]
+            return frozenset().union(*each) if all(each) else frozenset()
+    values = schema.get("enum", [schema["const"]] if "const" in schema else None)
+    return frozenset(_type_of(one) for one in values) if isinstance(values, list) else frozenset()
+
+
+def _type_of(value: Any) -> str:
+    """The type of a JSON value, by JSON Schema's name."""
+    if value is None:
+        return "null"
+    return next(name for type_, name in _TYPES_OF_VALUES if isinstance(value, type_))
+
+
+def _target(reference: str, root: Any) -> Any:
+    """What a reference into the schema itself names; None for any other."""
+    node = root
+    for part in reference[1:].split("/")[1:] if reference.startswith("#/") else [""]:
+        node = node.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(node, Mapping) else None
+    return node
 
 
 def member(schema: Any, name: str) -> Any:

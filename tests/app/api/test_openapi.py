@@ -26,6 +26,9 @@ OPERATIONS = {
     "get_verifier": "GET /verifiers/{name}",
     "list_verifier_versions": "GET /verifiers/{name}/versions",
     "archive_verifier": "DELETE /verifiers/{name}",
+    "calibrate_verifier": "POST /verifiers/{name}/calibrations",
+    "check_golds": "POST /golds",
+    "compare": "POST /compare",
     "list_scores": "GET /scores",
     "get_score": "GET /scores/{id}",
     "replay_score": "POST /scores/{id}/replay",
@@ -54,7 +57,7 @@ OPERATIONS = {
 }
 """Generated clients name their functions after these: none changes, and none goes."""
 KEYLESS = {"healthz", "readyz", "metrics", "sandbox_fusion_ping"}
-UNRECORDED = {"sandbox_fusion_run_code", "test_backend"}
+UNRECORDED = {"check_golds", "sandbox_fusion_run_code", "test_backend"}
 """POSTs that leave nothing behind, and so have nothing to repeat."""
 BODILESS = {"replay_score", "test_backend"}
 

@@ -14,6 +14,10 @@ from tests.service import Service
 from verifiers.base import KINDS, load_kinds
 
 load_kinds()
+BUILT_IN = sorted(
+    kind for kind, cls in KINDS.items() if not any(field.is_required() for field in cls.Config.model_fields.values())
+)
+"""Kinds with a verifier of their own name: those that need no choice."""
 POLITE = {"kind": "regex", "config": {"pattern": "thank you"}}
 
 
@@ -35,13 +39,13 @@ def test_a_registration_is_answered_with_the_whole_version(project: Project) -> 
     )
     assert (made["name"], made["version"], made["kind"], made["builtin"]) == ("polite", 1, "regex", False)
     assert made["description"] == "Says \x00 thanks."
-    assert made["config"] == {
+    assert {
         "pattern": "thank you",
         "mode": "search",
         "negate": False,
         "flags": "",
         "section": "whole",
-    }
+    }.items() <= made["config"].items()
     assert [
         {k: example[k] for k in asked} for asked, example in zip(examples, made["examples"], strict=True)
     ] == examples
@@ -180,7 +184,7 @@ def test_a_name_may_have_letters_digits_and_some_marks(project: Project, name: s
     assert project.score(name, {"completion": "thank you"})["items"][0]["verifier"] == f"{name}@1"
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", BUILT_IN)
 def test_the_name_of_a_kind_is_taken_and_stands_for_its_defaults(project: Project, kind: str) -> None:
     problem(project.post("/verifiers", {"name": kind, **POLITE}), 409, "conflict", "/name")
     problem(project.delete(f"/verifiers/{kind}"), 409, "conflict")
@@ -228,7 +232,7 @@ def test_the_list_has_the_latest_of_each_and_the_built_in_ones(project: Project)
     listed = list(project.pages("/verifiers"))
     names = [verifier["name"] for verifier in listed]
     assert len(names) == len(set(names))
-    assert set(names) == {"a", "b", "C", *KINDS}
+    assert set(names) == {"a", "b", "C", *BUILT_IN}
     assert {verifier["name"]: verifier["version"] for verifier in listed if not verifier["builtin"]} == {
         "a": 1,
         "b": 2,
@@ -247,7 +251,7 @@ def test_a_list_read_while_it_grows_has_nothing_twice_and_misses_nothing(project
         seen.append(verifier["name"])
         register(project, unique("w" if len(seen) % 2 else "a"), "a")
     assert len(seen) == len(set(seen))
-    assert set(before) | set(KINDS) <= set(seen)
+    assert set(before) | set(BUILT_IN) <= set(seen)
 
 
 def test_an_archived_verifier_goes_on_only_by_its_versions(project: Project) -> None:
@@ -291,7 +295,7 @@ async def connection(service: Service) -> AsyncIterator[asyncpg.Connection]:
         "UPDATE verifier_versions SET created_at = now()",
         "DELETE FROM verifier_versions",
         "DELETE FROM verifier_versions WHERE version = 1",
-        "TRUNCATE verifier_versions",
+        "TRUNCATE verifier_versions CASCADE",
         "TRUNCATE verifiers CASCADE",
         "TRUNCATE projects CASCADE",
         "INSERT INTO verifier_versions SELECT * FROM verifier_versions ON CONFLICT (id) DO UPDATE SET config = ''",

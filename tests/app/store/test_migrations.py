@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from app.registry import register_builtins
-from app.store import backends, idempotency, keys, outcomes, projects, verifiers
+from app.store import backends, idempotency, keys, outcomes, projects, reports, verifiers
 from app.store.database import Database, migrate
 from app.store.scores import ensure_partitions
 from app.store.tables import BUILTIN_PROJECT, metadata
@@ -66,6 +66,8 @@ async def populate(database: Database) -> None:
             limits="{}",
             secrets="[]",
         )
+        [version] = await verifiers.list_page(connection, project.id, None, 1)
+        await reports.add(connection, project.id, version.id, "calibration", "{}")
     writer = Writer(database)
     await writer.commit([one := batch(project.id, [1.0, None], key="other")])
     await writer.commit([waiting(project.id, b"key")])
@@ -171,7 +173,7 @@ async def test_a_migration_that_fails_leaves_nothing(empty_database_url: str) ->
         "UPDATE verifier_versions SET config = '{}'",
         "UPDATE verifier_versions SET version = version",
         "DELETE FROM verifier_versions",
-        "TRUNCATE verifier_versions",
+        "TRUNCATE verifier_versions CASCADE",
         "TRUNCATE projects CASCADE",
         "DELETE FROM verifiers",
         "INSERT INTO verifier_versions SELECT * FROM verifier_versions ON CONFLICT (id) DO UPDATE SET kind = 'text'",

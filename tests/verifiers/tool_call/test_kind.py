@@ -214,7 +214,7 @@ async def test_entries_of_tool_calls(entry: Any) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        *("", "null", "[]", "{", '{"city": "Paris"}}', '{"city": "Rome", "city": "Paris"}', '"{}"', None, 7, []),
+        *(" ", "null", "[]", "{", '{"city": "Paris"}}', '{"city": "Rome", "city": "Paris"}', '"{}"', None, 7, []),
         *('{"city": "Paris", "days": NaN}', '{"city": "Paris", "days": 1e999}', '{"city": "\\udc80"}'),
         *({"city": "\udc80"}, {"city": float("nan")}, {"a": 10**1001}, "[" * 10**5),
     ],

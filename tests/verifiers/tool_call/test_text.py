@@ -243,7 +243,7 @@ def test_strings_that_another_reader_would_take_apart_are_refused(form: str, ins
         ("array", "['a', None]", ["a", None]),
         ("object", '{"a": 1}', {"a": 1}),
         (["integer", "null"], "null", None),
-        (["string", "null"], "null", "null"),
+        (["string", "null"], "null", None),
         ("integer", "7.0", 7.0),
     ],
 )
