@@ -220,5 +220,5 @@ def test_caller_text_is_stored_as_bytes() -> None:
     assert as_text == {
         "projects.name", "projects.keep", "keys.name", "keys.hint", "verifiers.name", "verifier_versions.kind",
         "scores.run", "scores.outcome", "outcomes.run", "idempotency.key",
-        "backends.name", "backends.type", "backends.url",
+        "backends.name", "backends.type", "backends.url", "reports.type",
     }  # fmt: skip
