@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from verifiers.base import ConfigError, Example, Item, KindConfig, Outcome, Verdict, register
 from verifiers.direct import DirectKind
+from verifiers.invisible import is_seen
 from verifiers.tagged import Tag
 from verifiers.thinking import prompt_tail
 
@@ -18,7 +19,7 @@ INLINE_CHARS = 1_000_000
 """Characters times sections that are searched in a millisecond or two."""
 FEW = 100
 """Occurrences of a section that are looked at in a fraction of a millisecond."""
-INLINE_MANY_CHARS = 32_768
+INLINE_MANY_CHARS = 8_192
 """Characters in which more than `FEW` sections are found in a few milliseconds."""
 MAX_OCCURRENCES = 10_000
 MAX_SPANS = 2**31
@@ -56,7 +57,9 @@ class FormatConfig(KindConfig):
         "`<think>...</think>`), or an object.",
     )
     ordered: bool = Field(True, description="Whether the sections must come in the order given.")
-    non_empty: bool = Field(True, description="Whether a section must hold more than white space.")
+    non_empty: bool = Field(
+        True, description="Whether a section must hold more than white space and invisible characters."
+    )
     outside: Literal["allow", "forbid"] = Field(
         "allow", description="Whether text besides white space may stand outside the sections."
     )
@@ -95,9 +98,8 @@ class Section:
         return None
 
     def holds_text(self, text: str, span: Span) -> bool:
-        """Whether an occurrence holds more than white space."""
-        inside = text[span[0] + len(self.open) : span[1] - len(self.close)]
-        return bool(inside) and not inside.isspace()
+        """Whether an occurrence holds more than white space and characters that nobody sees."""
+        return is_seen(text[span[0] + len(self.open) : span[1] - len(self.close)])
 
     def on_lines(self, text: str, span: Span) -> bool:
         """Whether both markers of an occurrence stand on lines of their own."""
@@ -116,7 +118,7 @@ class Format(DirectKind[FormatConfig]):
     | component | holds where |
     |---|---|
     | `NAME` | the section occurs as often as it should, each time opened and closed, and never inside itself |
-    | `NAME:non_empty` | the section is there, and holds more than white space each time (with `non_empty`) |
+    | `NAME:non_empty` | the section is there, and holds something that is seen each time (with `non_empty`) |
     | `sections:order` | `NAME` holds for all, none is inside or across another, and they are in order if `ordered` |
     | `sections:outside` | the same, and only white space stands outside them (with `"outside": "forbid"`) |
     | `sections:lines` | the same, and every marker has a line of its own (with `lines`) |
@@ -143,7 +145,7 @@ class Format(DirectKind[FormatConfig]):
     """
 
     kind: ClassVar[str] = "format"
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
     deterministic: ClassVar[bool] = True
     cache: ClassVar[Literal["none", "memory"]] = "none"
     Config: ClassVar[type[BaseModel]] = FormatConfig

@@ -73,6 +73,10 @@ class Length(DirectKind[LengthConfig]):
     ## Outcomes
     `scored`; `detail.length` is the length. `unparseable`, with the lowest score, where the final section is asked
     for and the thinking part never ends. Without `tokens`, a verifier that reads them answers `unscored`.
+
+    ## Limits
+    White space and invisible characters are characters too, and padding with them is length: a `min` asks for length
+    and not for content. Combine this kind with one that looks at the answer.
     """
 
     kind: ClassVar[str] = "length"

@@ -9,11 +9,12 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from verifiers.base import Example, Item, KindConfig, Outcome, Verdict, register
 from verifiers.direct import DirectKind
+from verifiers.invisible import without_invisible
 
 MAX_CHARS = 1_000_000
 """Characters whose n-grams are counted; longer completions get the lowest score."""
-INLINE_UNITS = 80_000
-"""Characters times n whose n-grams are counted in a few milliseconds."""
+INLINE_UNITS = 65_536
+"""Characters times n whose n-grams of words are counted in a few milliseconds; of characters, half as many."""
 
 
 class RepetitionConfig(KindConfig):
@@ -40,7 +41,8 @@ class Repetition(DirectKind[RepetitionConfig]):
     The penalty is 1 - distinct n-grams / all n-grams: seq-rep-n of Welleck et al.
     ([arXiv 1908.04319](https://arxiv.org/abs/1908.04319), section 6), which is 1 less distinct-n of Li et al.
     ([arXiv 1510.03055](https://arxiv.org/abs/1510.03055)). With `ignore_case` it is the repetition penalty of
-    [arXiv 2502.03373](https://arxiv.org/abs/2502.03373) (appendix C.2) and open-r1, before their weight.
+    [arXiv 2502.03373](https://arxiv.org/abs/2502.03373) (appendix C.2) and open-r1, before their weight. Characters
+    that nobody sees, such as zero-width spaces, are left out first: they would make one word into many.
 
     ## Reference
     Not read.
@@ -55,7 +57,7 @@ class Repetition(DirectKind[RepetitionConfig]):
     """
 
     kind: ClassVar[str] = "repetition"
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
     deterministic: ClassVar[bool] = True
     cache: ClassVar[Literal["none", "memory"]] = "memory"
     Config: ClassVar[type[BaseModel]] = RepetitionConfig
@@ -73,7 +75,8 @@ class Repetition(DirectKind[RepetitionConfig]):
 
     def costly(self, item: Item) -> bool:
         """See `DirectKind.costly`."""
-        return len(item.text) * self.config.n > INLINE_UNITS
+        units = len(item.text) * self.config.n
+        return units * (2 if self.config.unit == "characters" else 1) > INLINE_UNITS
 
     def verify_one(self, item: Item) -> Verdict:
         """See `DirectKind.verify_one`."""
@@ -81,6 +84,7 @@ class Repetition(DirectKind[RepetitionConfig]):
         if len(text) > MAX_CHARS:
             detail = {"stage": "ngrams", "limit": MAX_CHARS}
             return Verdict(Outcome.OUTPUT_EXCEEDED, self.fault_score, detail)
+        text = without_invisible(text)
         if self.config.ignore_case:
             text = text.casefold()
         share = repeated_share(text.split() if self.config.unit == "words" else text, self.config.n)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.verifiers.support import ANY_TEXT, InProcessGuard, NoGuard, configured, score
 from verifiers.base import ConfigError, Outcome
+from verifiers.invisible import is_seen
 
 GOOD = "<think>6 * 7</think>\n<answer>42</answer>"
 MARKS = {"name": "thought", "open": "<|begin_of_thought|>", "close": "<|end_of_thought|>"}
@@ -185,7 +186,7 @@ def test_configurations_that_the_schema_refuses(config: dict[str, Any], message:
         configured("format", config)
 
 
-@given(text=ANY_TEXT.filter(lambda text: text.strip() and "<" not in text))
+@given(text=ANY_TEXT.filter(lambda text: is_seen(text) and "<" not in text))
 async def test_gold_scores_one_and_empty_scores_zero(text: str) -> None:
     gold = f"<think>\n{text}\n</think>\n<answer>\n{text}\n</answer>"
     for config in ({}, SHARE, STRICT, OWN_LINES, MARKERS):
@@ -208,7 +209,7 @@ async def test_many_sections_go_to_a_worker() -> None:
     verdict = await score("format", SEARCH, guard, completion="<think>a</think>" * 5_000 + "<answer>1</answer>")
     assert verdict.score == 1.0
     assert len(guard.payloads) == 1
-    await score("format", SEARCH, NoGuard(), completion="<think>a</think>" * 2_000)
+    await score("format", SEARCH, NoGuard(), completion="<think>a</think>" * 500)
     await score("format", {}, NoGuard(), completion="<think>a</think>" * 20_000)
 
 

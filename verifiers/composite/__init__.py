@@ -104,7 +104,8 @@ class Composite:
     ## What cannot be scored
 
     Where a part is `unscored`, so is the whole, with that part's error; a part with a `fallback` is taken to have
-    scored that instead. A formula that has no value (a division by zero) makes the item `unscored`.
+    scored that instead. A formula or sum that has no value (a division by zero, a number beyond 1e308 on the way)
+    makes the item `unscored`.
 
     ## Verdict
 
@@ -152,7 +153,7 @@ class Composite:
 
     def __init__(self, config: CompositeConfig) -> None:
         self._parts = dict(sorted(config.parts.items()))
-        self._closed = config.closed
+        self._closed = config.closed + 0.0  # -0.0 is 0
         self._formula: Value | None = None
         if config.formula is None:
             return
@@ -229,19 +230,21 @@ class Composite:
         if closed is not None:
             return self._made("gate", self._closed, Outcome.INCORRECT, found, scores, gate=closed)
         outcome = _outcome([verdict.outcome for verdict in found.values()])
-        if self._formula is None:
-            total = math.fsum(
-                scores[name] * (1.0 if p.weight is None else p.weight) for name, p in self._parts.items()
-            )
-            return self._made("weights", total, outcome, found, scores)
+        stage, value_of = ("weights", self._weighted) if self._formula is None else ("formula", self._formula)
         try:
-            value = self._formula(scores)
+            value = value_of(scores) + 0.0  # -0.0 is 0
         except (ZeroDivisionError, OverflowError):
-            value = math.nan
-        if not math.isfinite(value):
-            message = f"the formula has no value at {', '.join(f'{name} = {s:g}' for name, s in scores.items())}"
+            made_by = "the weighted sum" if stage == "weights" else "the formula"
+            message = f"{made_by} has no value at {', '.join(f'{name} = {s:g}' for name, s in scores.items())}"
             return Verdict.unscored(ErrorType.VERIFIER_FAULT, message, retryable=False)
-        return self._made("formula", value, outcome, found, scores)
+        return self._made(stage, value, outcome, found, scores)
+
+    def _weighted(self, scores: Mapping[str, float]) -> float:
+        """The sum of scores times weights. Raises OverflowError where it is too large for a number."""
+        terms = [scores[name] * (1.0 if part.weight is None else part.weight) for name, part in self._parts.items()]
+        if not all(map(math.isfinite, terms)):
+            raise OverflowError("a number is too large")
+        return math.fsum(terms)
 
     def _made(
         self,
@@ -278,7 +281,7 @@ def _unscored(name: str, verdict: Verdict) -> Verdict:
 def _outcome(parts: Sequence[Outcome]) -> Outcome:
     if all(outcome is Outcome.CORRECT for outcome in parts):
         return Outcome.CORRECT
-    if any(outcome in (Outcome.SCORED, Outcome.UNSCORED) for outcome in parts):
+    if any(outcome in (Outcome.SCORED, Outcome.UNSCORED, Outcome.PENDING) for outcome in parts):
         return Outcome.SCORED
     if any(outcome in (Outcome.CORRECT, Outcome.PARTIAL) for outcome in parts):
         return Outcome.PARTIAL

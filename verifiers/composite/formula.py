@@ -37,7 +37,8 @@ class FormulaError(ValueError):
 def parse(text: str, names: Collection[str]) -> Value:
     """The formula's value as a function of the scores by name. Raises `FormulaError`.
 
-    The function raises ZeroDivisionError or OverflowError where there is no value.
+    The function raises ZeroDivisionError or OverflowError where there is no value, also where a step on the way has
+    none: `clip` would make a number of it.
     """
     if len(text) > MAX_CHARS:
         raise FormulaError(f"longer than {MAX_CHARS} characters")
@@ -80,7 +81,7 @@ class _Parser:
         while (sign := self.peek()) in ("+", "-"):
             self._at += 1
             terms.append(self._product() if sign == "+" else _negated(self._product()))
-        return terms[0] if len(terms) == 1 else lambda scores: sum(term(scores) for term in terms)
+        return terms[0] if len(terms) == 1 else lambda scores: _finite(sum(term(scores) for term in terms))
 
     def _product(self) -> Value:
         first = self._factor()
@@ -147,6 +148,12 @@ def _constant(number: float) -> Value:
     return lambda scores: number
 
 
+def _finite(number: float) -> float:
+    if not math.isfinite(number):
+        raise OverflowError("a number is too large")
+    return number
+
+
 def _part(name: str) -> Value:
     return lambda scores: scores[name]
 
@@ -159,7 +166,7 @@ def _multiplied(first: Value, others: Sequence[tuple[str, Value]]) -> Value:
     def value(scores: Mapping[str, float]) -> float:
         result = first(scores)
         for sign, other in others:
-            result = result * other(scores) if sign == "*" else result / other(scores)
+            result = _finite(result * other(scores) if sign == "*" else result / other(scores))
         return result
 
     return value

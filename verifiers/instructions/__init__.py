@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -9,7 +10,9 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from verifiers.base import MAX_FIELDS, Example, Item, KindConfig, Outcome, Verdict, register
 from verifiers.direct import DirectKind
+from verifiers.instructions.displayed import displayed
 from verifiers.instructions.instruction import INSTRUCTIONS, Instruction
+from verifiers.instructions.lengths import MAX_NGRAM
 from verifiers.instructions.reading import Reading, has_word
 from verifiers.instructions.reference import LANGUAGE_IDS, MAX_INSTRUCTIONS, REFERENCE, asked_of
 from verifiers.thinking import Section, section
@@ -17,11 +20,16 @@ from verifiers.thinking import Section, section
 MAX_CHARS = 200_000
 """Characters of a completion that are looked at."""
 INLINE_CHARS = 20_000
-"""Characters, once for each instruction and way of reading, that are looked at in two or three milliseconds."""
+"""Plain characters, once for each instruction and way of reading, that are looked at in two or three milliseconds."""
+MARK_CHARS = 50
+"""Characters that are looked at in the time that one mark takes, at which a sentence, word or item may end."""
+WIDE_CHARS = 6
+"""The same for a character of a script without spaces, each a word."""
 PHRASE_CHARS = 50
 """Characters that are looked at in the time that one keyword takes, and a sixteenth of the text to search for it."""
 VARIANTS = 8
 """Texts that loose mode tries."""
+_MARK = re.compile(r"[^\w ]")
 
 
 class InstructionsConfig(KindConfig):
@@ -69,7 +77,7 @@ An item's reference lists the instructions by id, with their arguments, exactly 
 rows hold the same as text in their `ground_truth`: parse it, and rename `instruction_id` to `instruction_id_list`.)
 Each instruction is a component of the verdict, named by its place and id (`0:length_constraints:number_words`), 1 where
 it is followed and 0 where not; `detail.broken` says in a few words why. A completion without a letter or digit follows
-none.
+none. What a reader does not see is left out first: invisible characters, and HTML comments outside code.
 
 ## Instructions
 
@@ -86,7 +94,7 @@ open-instruct, where those do not check what the instruction says:
 | instruction | there | here |
 |---|---|---|
 | language, `english_capital`, `english_lowercase` | the detector draws random numbers, and a text it cannot tell passes | always the same; passes if the language is more likely than all others together and no paragraph of 100 letters is surely in another |
-| keywords, forbidden words | patterns, inside words: `war` in `toward` | whole words |
+| keywords, forbidden words | patterns, inside words: `war` in `toward` | whole words; what looks like a forbidden one is one, such as `w**a**r`, or `war` with a Cyrillic letter |
 | `letter_frequency` | a "letter" such as `#` becomes a random one | any character |
 | words | `don't` and `3.5` are two words each, Hindi breaks at vowel signs | one word each |
 | sentences | a model fetched at run time | rules: punctuation, blank lines, items of lists |
@@ -94,7 +102,8 @@ open-instruct, where those do not check what the instruction says:
 | `number_paragraphs`, `two_responses` | any run of asterisks divides | a divider that stands by itself; the two answers differ in words |
 | `number_bullet_lists`, `number_highlighted_sections` | `*emphasis*` and `---` are bullets, `2 * 3 * 4` is a highlight | as in Markdown |
 | `multiple_sections` | any mention counts | numbers 1 to N in order at the beginnings of lines, none empty |
-| `constrained_response` | an answer with all three options passes | exactly one of them |
+| `constrained_response` | an answer with all three options passes | exactly one of them, in any case |
+| `quotation` | `"Hi," he said, "bye"` passes | the first mark is closed by the last |
 | `json_format` | strings, numbers and NaN pass | an object or array, strictly |
 | `postscript` | `p.s.` anywhere | after the text, at the beginning of a line or sentence, and it goes on |
 | `repeat_prompt` | the prompt alone passes | an answer follows |
@@ -112,7 +121,8 @@ unknown id or an argument that is missing, unknown or of the wrong type makes th
 Sentences are found by rules made for European languages, Hindi, Arabic, Chinese and Japanese; Thai has no punctuation
 at their ends. Chinese and Japanese characters count as one word each; a run of Thai, Lao, Khmer or Burmese counts as
 one. Languages close to each other pass for one another: Malay and Indonesian, Bokmål and Nynorsk, Bosnian and Croatian;
-answers of a few words are often too short to tell. Only the text is judged: an answer of nothing but keywords passes
+answers of a few words are often too short to tell. What stands in code does not count for the language, whatever it
+says. Only the text is judged: an answer of nothing but keywords passes
 where keywords are all that is asked.
 """  # noqa: E501
 
@@ -179,9 +189,14 @@ where keywords are all that is asked.
         texts = [value for entry in given[:MAX_INSTRUCTIONS] for value in list(entry.values())[:MAX_FIELDS]]
         repeated = sum(len(text) for text in texts if isinstance(text, str))
         phrases = sum(len(some) for some in texts if isinstance(some, list))
-        return (len(item.text) * len(ids) + repeated + phrases * (PHRASE_CHARS + len(item.text) // 16)) * (
-            VARIANTS if self.config.mode == "loose" else 1
-        )
+        runs = sum(min(n, MAX_NGRAM) for entry in given if isinstance(n := entry.get("n"), int) and n > 0)
+        readings = VARIANTS if self.config.mode == "loose" else 1
+        text = item.text
+        chars = len(text) * len(ids) + repeated + phrases * (PHRASE_CHARS + len(text) // 16) + runs * len(text) // 4
+        if chars * readings > INLINE_CHARS:
+            return chars * readings
+        chars += MARK_CHARS * sum(1 for _ in _MARK.finditer(text)) + (0 if text.isascii() else WIDE_CHARS * len(text))
+        return chars * readings
 
     def verify_one(self, item: Item) -> Verdict:
         """See `DirectKind.verify_one`."""
@@ -192,7 +207,7 @@ where keywords are all that is asked.
             return Verdict(Outcome.UNPARSEABLE, 0.0, {"stage": "section"}, components=none)
         if len(text) > MAX_CHARS:
             return Verdict(Outcome.OUTPUT_EXCEEDED, 0.0, {"stage": "length", "limit": MAX_CHARS}, components=none)
-        readings = self._readings(text.replace("\r\n", "\n"), item.prompt_text)
+        readings = self._readings(displayed(text), item.prompt_text)
         broken = {name: why for name, instruction in asked.items() if (why := _broken(instruction, readings))}
         components = {name: float(name not in broken) for name in asked}
         detail: dict[str, Any] = {"stage": "instructions"}

@@ -6,8 +6,9 @@ Where the public checkers are wrong:
   placeholder is on one line, has a letter in it, and is neither a link nor a ticked box.
 - `postscript` finds `p.s.` anywhere, also inside `app.s.`, and accepts an answer that is nothing else. Here the
   marker begins a line or follows a sentence, with text before it and after it. `P.P.S` is no `P.S.`.
-- `no_comma` knows one comma. Here the full-width, ideographic and Arabic ones are commas too.
-- `quotation` accepts a pair of marks with nothing inside, and only straight ones. Here `“...”` will do.
+- `no_comma` knows one comma. Here those of other scripts, and what looks like one, are commas too.
+- `quotation` accepts a pair of marks with nothing inside, only straight ones, and `"Hi," he said, "bye"`. Here
+  `“...”` will do, and the first mark is closed by the last.
 - `end_checker` accepts a phrase that is the end of a longer word.
 """
 
@@ -31,12 +32,18 @@ from verifiers.instructions.instruction import (
 )
 from verifiers.instructions.reading import Reading, folded, has_word, normal
 
-COMMAS = ",，،、︐︑﹐﹑､"
+COMMAS = ",，،、︐︑﹐﹑､՝߸፣᠂⸲⸴⹁⹌꓾꘍꛵"
+DOTS = ".。．｡…․‥﹒︒۔։።"
+EXCLAMATIONS = "!！‼⁈⁉¡❕❗❢﹗︕ǃ՜߹"
+"""Marks of the name in any script, and what looks like them."""
 
 _PLACEHOLDER = regex.compile(r"\[([^\[\]\n]*+)\](?!\()")
 _TICKED = regex.compile(r"^[ \t]*+(?:[*+-]|\d{1,9}[.)])[ \t]++\[[xX]\](?!\()", regex.MULTILINE)
 _LETTER = regex.compile(r"\p{L}")
 _QUOTES = (('"', '"'), ("“", "”"), ("„", "“"), ("«", "»"), ("「", "」"))
+_BEFORE_OPENING = ("", *'([{—–-/"“')
+_LOW = regex.compile(r"‚(?=\s|$)")
+"""A quotation mark that looks like a comma and opens nothing."""
 _AROUND = " \t\n\"'“”‘’«»*_"
 _START = regex.compile(r"^[ \t*_>\"'“‘(-]*+|(?<=[.!?…\"'”’)*_])[ \t]++", regex.MULTILINE)
 """Before what begins a line, or follows a sentence."""
@@ -125,8 +132,9 @@ class Quotation(Instruction):
     def broken(self, reading: Reading) -> str:
         """See `Instruction.broken`."""
         text = reading.text.strip()
-        wrapped = any(text.startswith(first) and text.endswith(last) for first, last in _QUOTES)
-        return "" if wrapped and has_word(text) else "not in double quotation marks"
+        pairs = [pair for pair in _QUOTES if text.startswith(pair[0]) and text.endswith(pair[1])]
+        wrapped = has_word(text) and any(_encloses(text, *pair) for pair in pairs)
+        return "" if wrapped else "not in double quotation marks"
 
 
 @instruction("punctuation:no_comma")
@@ -135,7 +143,9 @@ class NoComma(Instruction):
 
     def broken(self, reading: Reading) -> str:
         """See `Instruction.broken`."""
-        return _without(reading.text, COMMAS)
+        return _without(reading.text, COMMAS) or (
+            "a low quotation mark as a comma" if _LOW.search(reading.text) else ""
+        )
 
 
 @instruction("punctuation:punctuation_dot")
@@ -144,7 +154,7 @@ class NoDot(Instruction):
 
     def broken(self, reading: Reading) -> str:
         """See `Instruction.broken`."""
-        return _without(reading.text, ".。．｡…")
+        return _without(reading.text, DOTS)
 
 
 @instruction("punctuation:punctuation_exclamation")
@@ -153,7 +163,7 @@ class NoExclamation(Instruction):
 
     def broken(self, reading: Reading) -> str:
         """See `Instruction.broken`."""
-        return _without(reading.text, "!！‼⁉¡")
+        return _without(reading.text, EXCLAMATIONS)
 
 
 @instruction("punctuation:forbidden")
@@ -167,6 +177,25 @@ class NoMarks(Instruction):
     def broken(self, reading: Reading) -> str:
         """See `Instruction.broken`."""
         return _without(reading.text, "".join(self.marks))
+
+
+def _encloses(text: str, first: str, last: str) -> bool:
+    """Whether the mark with which a text begins is closed by the one with which it ends, and not before.
+
+    A straight mark opens where white space, a bracket, a dash or the beginning of emphasis is before it.
+    """
+    depth = 0
+    for mark in regex.finditer(f"[{first}{last}]", text[:-1]):
+        start, end = mark.span()
+        opens = mark[0] == first
+        if first == last and start:
+            before = text[max(0, start - 4) : start]
+            before = before.rstrip("*_") if text[end].isalnum() else before
+            opens = before[-1:] in _BEFORE_OPENING or before[-1:].isspace()
+        depth += 1 if opens else -1
+        if depth == 0:
+            return False
+    return True
 
 
 def _without(text: str, marks: str) -> str:

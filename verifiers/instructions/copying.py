@@ -17,6 +17,7 @@ import regex
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from verifiers.instructions.displayed import displayed
 from verifiers.instructions.instruction import (
     Copied,
     Count,
@@ -155,7 +156,7 @@ class NoCopy(Instruction):
 
 
 def _parts(text: str) -> list[str]:
-    return text.casefold().split()
+    return displayed(text).casefold().split()
 
 
 def _same(text: str, other: str) -> bool:

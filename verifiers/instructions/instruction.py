@@ -10,7 +10,9 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 from pydantic_core import PydanticCustomError
 
 from verifiers.base import Strict
+from verifiers.instructions.displayed import displayed
 from verifiers.instructions.reading import Reading, folded, has_word
+from verifiers.invisible import is_seen
 
 MAX_NUMBER = 1_000_000
 MAX_PHRASE = 500
@@ -28,7 +30,7 @@ def _integral(value: Any) -> Any:
 def _phrase(value: str) -> str:
     if len(value) > MAX_PHRASE:
         raise PydanticCustomError("phrase", f"must have at most {MAX_PHRASE} characters")
-    if not value.strip():
+    if not is_seen(value):
         raise PydanticCustomError("phrase", "must not be blank")
     return value.strip()
 
@@ -42,7 +44,7 @@ def _with_word(value: str) -> str:
 def _copied(value: str) -> str:
     if len(value) > MAX_COPIED:
         raise PydanticCustomError("copied", f"must have at most {MAX_COPIED} characters")
-    if not has_word(value):
+    if not has_word(displayed(value)):
         raise PydanticCustomError("copied", "must hold a letter or a digit")
     return value
 

@@ -7,6 +7,7 @@ Where the public checkers (google-research/instruction_following_eval, allenai/o
 - `letter_frequency` replaces a "letter" that is none, such as `#`, by a random letter. Here any character is counted.
 - `word_count_different_numbers` says "should appear N times" and checks "at least" or "less than" N. Here it is N.
 - `keyword_specific_position` and `start_end` count punctuation marks as words, and tell `The` from `the`.
+- A forbidden word passes with a Cyrillic letter or a zero-width space inside. Here what looks like it counts.
 - Absent arguments are drawn at random. Here they are an error of the reference.
 """
 
@@ -36,10 +37,11 @@ from verifiers.instructions.instruction import (
     named,
 )
 from verifiers.instructions.reading import Reading, folded
+from verifiers.invisible import is_seen
 
 
 def _one(value: str) -> str:
-    if len(value) != 1:
+    if len(value) != 1 or not is_seen(value):
         raise PydanticCustomError("letter", "must be one character")
     return value
 
@@ -66,7 +68,7 @@ class Frequency(Instruction):
 
     def broken(self, reading: Reading) -> str:
         """See `Instruction.broken`."""
-        count = reading.count(self.keyword)
+        count = reading.most(self.keyword) if self.relation == "less than" else reading.count(self.keyword)
         return compared(count, self.relation, self.frequency, f"times {named(self.keyword)}")
 
 
@@ -78,7 +80,7 @@ class Forbidden(Instruction):
 
     def broken(self, reading: Reading) -> str:
         """See `Instruction.broken`."""
-        found = [word for word in self.forbidden_words if reading.count(word)]
+        found = [word for word in self.forbidden_words if reading.most(word)]
         return f"{named(found[0])} occurs" if found else ""
 
 
@@ -92,7 +94,10 @@ class LetterFrequency(Instruction):
 
     def broken(self, reading: Reading) -> str:
         """See `Instruction.broken`."""
-        count = reading.text.lower().count(self.letter.lower())
+        if self.let_relation == "less than":
+            count = reading.most_letters(self.letter)
+        else:
+            count = reading.text.lower().count(self.letter.lower())
         return compared(count, self.let_relation, self.let_frequency, f"times {named(self.letter)}")
 
 
@@ -128,7 +133,7 @@ class Excluded(Instruction):
 
     def broken(self, reading: Reading) -> str:
         """See `Instruction.broken`."""
-        return f"{named(self.keyword)} occurs" if reading.count(self.keyword) else ""
+        return f"{named(self.keyword)} occurs" if reading.most(self.keyword) else ""
 
 
 @instruction("count:count_increment_word")

@@ -21,6 +21,7 @@ import regex
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
+from verifiers.instructions.displayed import displayed
 from verifiers.instructions.instruction import Instruction, instruction
 from verifiers.instructions.reading import Reading, paragraphs
 
@@ -41,7 +42,8 @@ SURE = 0.9
 """How likely another language must be for one paragraph to break the instruction. Of 1,521 texts of 100 characters in
 40 languages none was taken for another language with more than 0.6."""
 
-_NO_LANGUAGE = regex.compile(r"`[^`\n]*+`|https?://\S++|<[^<>\n]*+>")
+_TAG = r"""</?[A-Za-z][\w:-]*+(?:\s++[\w:-]++=(?:"[^"<>\n]*+"|'[^'<>\n]*+'|[^\s<>"']++))*+\s*+/?>"""
+_NO_LANGUAGE = regex.compile(rf"`[^`\n]*+`|https?://\S++|{_TAG}")
 _LETTER = regex.compile(r"\p{L}")
 
 
@@ -72,7 +74,8 @@ def not_in(reading: Reading, code: str) -> str:
 
     asked = TWINS.get(code, code)
     prose = paragraphs("\n".join(reading.prose))
-    own = [part for part in prose if part not in reading.prompt] or prose
+    prompt = displayed(reading.prompt)
+    own = [part for part in prose if part not in prompt] or prose
     parts = [_NO_LANGUAGE.sub(" ", part).lower() for part in own]
     if not any(map(_LETTER.search, parts)):
         return "no text whose language could be told"

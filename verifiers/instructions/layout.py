@@ -33,7 +33,7 @@ from verifiers.instructions.instruction import (
     instruction,
     named,
 )
-from verifiers.instructions.reading import Reading, has_word, words
+from verifiers.instructions.reading import Reading, has_word, normal, occurrences, words
 from verifiers.json_schema.text import NotJSONError, read
 
 OPTIONS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
@@ -88,7 +88,7 @@ class Headings(Ranged):
 
     def broken(self, reading: Reading) -> str:
         """See `Instruction.broken`."""
-        levels = [len(heading[1]) for line in reading.prose if (heading := _HEADING.match(line))]
+        levels = [len(heading[1]) for line in reading.prose if (heading := _HEADING.match(line)) and has_word(line)]
         count = len(levels) if self.level is None else levels.count(self.level)
         return self.outside(count, "headings" if self.level is None else f"headings of level {self.level}")
 
@@ -123,7 +123,7 @@ class CodeBlock(Ranged):
     def broken(self, reading: Reading) -> str:
         """See `Instruction.broken`."""
         asked = self.language and self.language.lower()
-        count = sum(1 for language, code in reading.fences if code.strip() and asked in (None, language))
+        count = sum(1 for language, code in reading.fences if has_word(code) and asked in (None, language))
         return self.outside(count, f"code fences marked {named(asked)}" if asked else "code fences")
 
 
@@ -186,16 +186,21 @@ class Title(Instruction):
 
 @instruction("detectable_format:constrained_response")
 class Constrained(Instruction):
-    """Of `My answer is yes.`, `My answer is no.` and `My answer is maybe.`, in this case, exactly one occurs."""
+    """Of `My answer is yes.`, `My answer is no.` and `My answer is maybe.`, exactly one occurs in any case,
+    and as it is written here."""
 
     def broken(self, reading: Reading) -> str:
         """See `Instruction.broken`."""
-        return exactly(sum(option in reading.text for option in OPTIONS), 1, "of the options")
+        found = [option for option in OPTIONS if reading.count(option)]
+        if wrong := exactly(len(found), 1, "of the options"):
+            return wrong
+        return "" if found[0] in reading.text else f"{named(found[0])} is written otherwise"
 
 
 @instruction("detectable_format:choice")
 class Choice(Instruction):
-    """One of these options occurs, whole and in any case, and none of the others; with `only`, nothing else does."""
+    """One of these options occurs, whole and in any case, and none of the others, but as a part of it; with `only`,
+    nothing else does."""
 
     options: Phrases
     only: bool = False
@@ -206,7 +211,15 @@ class Choice(Instruction):
             answer = reading.text.strip(" \t\n\"'“”*_`").casefold()
             held = any(answer in (option.casefold(), f"{option}.".casefold()) for option in self.options)
             return "" if held else "the answer is not just one of the options"
-        return exactly(sum(reading.count(option) > 0 for option in self.options), 1, "of the options")
+        return exactly(sum(count > 0 for count in self._counts(reading).values()), 1, "of the options")
+
+    def _counts(self, reading: Reading) -> dict[str, int]:
+        """How often each option occurs by itself and not as part of another, as `agree` in `strongly agree`."""
+        counts: dict[str, int] = {}
+        for option in sorted(set(map(normal, self.options)), key=len, reverse=True):
+            inside = sum(count * occurrences(longer, option) for longer, count in counts.items() if count)
+            counts[option] = reading.count(option) - inside
+        return counts
 
 
 @instruction("detectable_format:json_format")
@@ -250,7 +263,8 @@ class SquareBrackets(Instruction):
 
     def broken(self, reading: Reading) -> str:
         """See `Instruction.broken`."""
-        outside = words(_BRACKETED.sub(" ", reading.text))
+        together = [inside for inside in _BRACKETED.findall(reading.text) if len(words(inside)) > 1]
+        outside = words(_BRACKETED.sub(" ", reading.text)) + together
         return f"{named(outside[0])} is not in brackets of its own" if outside else ""
 
 
@@ -281,7 +295,9 @@ class Hyphens(Instruction):
 
 
 def _count(pattern: regex.Pattern[str], reading: Reading) -> int:
-    return sum(1 for line in reading.prose if pattern.match(line))
+    """How many lines begin as the pattern says and go on with a word."""
+    starts = ((line, pattern.match(line)) for line in reading.prose)
+    return sum(1 for line, start in starts if start and has_word(line[start.end() - 1 :]))
 
 
 def _tables(lines: list[str]) -> list[tuple[int, int]]:

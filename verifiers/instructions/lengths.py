@@ -33,7 +33,7 @@ from verifiers.instructions.instruction import (
     instruction,
     named,
 )
-from verifiers.instructions.reading import Reading, folded, sentences, words
+from verifiers.instructions.reading import Reading, folded, has_word, sentences, words
 
 _DIVIDER = regex.compile(r"^[ \t]*+\*[ \t]*+\*[ \t]*+\*[ \t]*+$|(?<!\S)\*{3}(?!\S)", regex.MULTILINE)
 _LETTER = regex.compile(r"\p{L}")
@@ -41,13 +41,13 @@ MAX_NGRAM = 50
 
 
 def divided(text: str) -> list[str] | None:
-    """The paragraphs between dividers; None where one in the middle is blank. Dividers at the ends do not matter."""
+    """The paragraphs between dividers; None where one in the middle has no word. Those at the ends do not matter."""
     parts = _DIVIDER.split(text)
-    if not parts[0].strip():
+    if not has_word(parts[0]):
         parts = parts[1:]
-    if parts and not parts[-1].strip():
+    if parts and not has_word(parts[-1]):
         parts = parts[:-1]
-    return parts if all(part.strip() for part in parts) else None
+    return parts if all(map(has_word, parts)) else None
 
 
 def _divided_into(text: str, asked: int) -> str:

@@ -13,9 +13,13 @@ time grows with the length of the text. Where the public checkers of IFEval read
 
 from __future__ import annotations
 
+import html
+import unicodedata
 from functools import cached_property
 
 import regex
+
+from verifiers.instructions.displayed import composed
 
 _CJK = r"[\p{Han}\p{Hiragana}\p{Katakana}ー々]"
 _UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}ー々\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
@@ -40,6 +44,13 @@ MAX_HEADING = 12
 _CLOSING = "\"'”’»)]*_"
 _STOP = regex.compile(rf"(?:[.!?…]++[{regex.escape(_CLOSING)}]*+(?=\s|$)|[。！？।॥؟۔]++[」』”’）\")*_]*+)")
 _NEXT = regex.compile(r"[\s\"'“‘«(\[*_¿¡]*+(\S*)")
+_INSIDE_WORDS = regex.compile(r"(?<=\w)[*_`~]++(?=\w)|</?[a-z]{1,10}>")
+_FOREIGN = "аеорсухіјѕԁһԛԝѵӏοανρυιχ"
+"""Cyrillic and Greek letters that look like Latin ones."""
+_LOOK_ALIKES = str.maketrans(_FOREIGN, "aeopcyxijsdhqwvloavpuix")
+_OTHER_SCRIPT = regex.compile(rf"(?V1)[[\p{{Cyrillic}}\p{{Greek}}]--[{_FOREIGN}]]")
+_LETTERS = regex.compile(r"\p{L}++")
+_LATIN = regex.compile(r"\p{Latin}")
 _INITIALS = regex.compile(r"\p{L}(?:\.\p{L})*")
 
 _BEFORE_NUMBERS = "no nr art sec ch jan feb mar apr jun jul aug sep sept oct nov dec"
@@ -77,7 +88,7 @@ def words(text: str) -> list[str]:
 
 def folded(text: str) -> list[str]:
     """The words of a text for comparison: without regard to case or to the form of the apostrophe."""
-    return words(text.casefold().replace("’", "'"))
+    return words(composed(text).casefold().replace("’", "'"))
 
 
 def has_word(text: str) -> bool:
@@ -86,8 +97,7 @@ def has_word(text: str) -> bool:
 
 
 def occurrences(plain: str, phrase: str) -> int:
-    """How often a word or phrase stands, whole, in a text that is `Reading.plain`."""
-    phrase = normal(phrase)
+    """How often a phrase stands, whole, in a text; both are `normal`."""
     starts, ends = _joins(phrase[0]), _joins(phrase[-1])
     count = 0
     at = plain.find(phrase)
@@ -101,7 +111,23 @@ def occurrences(plain: str, phrase: str) -> int:
 
 def normal(text: str) -> str:
     """A text for comparison: without regard to case, white space or the form of the apostrophe."""
-    return " ".join(text.casefold().replace("’", "'").split())
+    return " ".join(composed(text).casefold().replace("’", "'").split())
+
+
+def resembled(text: str) -> str:
+    """A normal text as it looks: without markup inside words, and with the plain letter for each that looks like it.
+
+    So `wаr` with a Cyrillic letter, `𝐰𝐚𝐫`, `w**a**r` and `w&#97;r` are `war`. Words without a Latin letter stay where
+    the text is really in Cyrillic or Greek letters.
+    """
+    text = _INSIDE_WORDS.sub("", html.unescape(text) if "&" in text else text)
+    if text.isascii():
+        return text
+    plain = {ord(c): unicodedata.normalize("NFKC", c) for c in set(text) if not c.isascii()}
+    text = normal(text.translate(plain))
+    if _OTHER_SCRIPT.search(text) is None:
+        return text.translate(_LOOK_ALIKES)
+    return _LETTERS.sub(lambda word: word[0].translate(_LOOK_ALIKES) if _LATIN.search(word[0]) else word[0], text)
 
 
 def _joins(character: str) -> bool:
@@ -134,7 +160,20 @@ class Reading:
 
     def count(self, phrase: str) -> int:
         """How often a word or phrase stands in the text: whole, in any case, with any white space inside."""
-        return occurrences(self.plain, phrase)
+        return occurrences(self.plain, normal(phrase))
+
+    @cached_property
+    def _look(self) -> str:
+        return resembled(self.plain)
+
+    def most(self, phrase: str) -> int:
+        """The same for what must not occur (often): whatever looks like the phrase counts too."""
+        return max(self.count(phrase), occurrences(self._look, resembled(normal(phrase))))
+
+    def most_letters(self, letter: str) -> int:
+        """How often a letter, or something that looks like it, occurs."""
+        text, letter = self.text.lower(), letter.lower()
+        return max(text.count(letter), resembled(normal(text)).count(resembled(normal(letter)) or letter))
 
     @cached_property
     def lines(self) -> list[str]:
@@ -184,14 +223,15 @@ class Reading:
 
 
 def paragraphs(text: str) -> list[str]:
-    """The parts of a text between blank lines, stripped."""
+    """The parts of a text between blank lines, stripped. One without a letter or digit, such as `---`, is none."""
     found: list[list[str]] = [[]]
     for line in text.split("\n"):
         if line.strip():
             found[-1].append(line)
         elif found[-1]:
             found.append([])
-    return ["\n".join(lines).strip() for lines in found if lines]
+    parts = ["\n".join(lines).strip() for lines in found]
+    return [part for part in parts if has_word(part)]
 
 
 def sentences(text: str) -> list[str]:

@@ -31,8 +31,10 @@ MAX_FIELDS = 200
 """Fields of a reference object; each becomes a component."""
 COMPARING = ("fields", "extra", "arrays", "int_equals_float", "tolerance", "strings")
 """Fields of the configuration that say how values are compared."""
-INLINE_CHARS = {"whole": 32_768, "fenced": 32_768, "last_object": 4_096}
+INLINE_CHARS = {"whole": 32_768, "fenced": 16_384, "last_object": 4_096}
 """Characters that are read in a few milliseconds, by where the JSON is sought."""
+INLINE_BRACES = 300
+"""Braces from which `last_object` tries to read an object in a few milliseconds."""
 INLINE_CHECKS = 50_000
 """Checks of a value against a part of a schema that take 2 ms."""
 INLINE_PATTERN_CHARS = 20_000
@@ -201,6 +203,8 @@ class JsonSchema(DirectKind[JsonSchemaConfig]):
         """See `DirectKind.costly`."""
         text = item.text
         if len(text) > INLINE_CHARS[self.config.from_]:
+            return True
+        if self.config.from_ == "last_object" and text.count("{") > INLINE_BRACES:
             return True
         if not self._rules.plain or self._leaves:
             try:
