@@ -98,7 +98,8 @@ async def test_any_completion_gets_a_sound_verdict(
 ) -> None:
     written: Any = [Message(role="assistant", content=completion)] if as_messages else completion
     for example in KINDS[kind].examples:
-        item = example.item.model_copy(update={"completion": written, "prompt": prompt})
+        given_prompt = example.item.prompt if prompt is None else prompt
+        item = example.item.model_copy(update={"completion": written, "prompt": given_prompt})
         verifier = _example_verifier(kind, example.config)
         [verdict] = await score_all(verifier, [item], sandbox=sandbox_for(kind))
         assert_sound(verdict)
