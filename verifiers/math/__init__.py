@@ -1,14 +1,14 @@
 """The kind `math`: whether the final answer of a completion is mathematically the reference.
 
 `extract` finds the answer and `reading` says what it is; `compare` decides what exact arithmetic, `algebra` and
-`intervals` can, all on the event loop in microseconds; `cas` evaluates what is left in guarded workers. `cost`
-refuses what would take too long before anything is computed.
+`intervals` can, on the event loop in microseconds or, for long lists and formulas, in guarded workers (`case`); `cas`
+evaluates what is left in guarded workers (`settle`). `cost` refuses what would take too long before anything is
+computed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, TypeAdapter
@@ -17,30 +17,19 @@ from verifiers.base import (
     BadItemError,
     Context,
     Example,
-    GivingWay,
-    GuardFault,
-    GuardLimits,
-    GuardResult,
     Item,
     Outcome,
     Verdict,
-    guard_fault,
     register,
     verify_each,
 )
-from verifiers.math.attempt import Attempt
-from verifiers.math.compare import Policy, Question
-from verifiers.math.config import MathConfig
+from verifiers.math.case import Case
+from verifiers.math.config import MathConfig, policy_of
 from verifiers.math.extract import Found, find_answers, find_box, find_whole
 from verifiers.math.gold import REFERENCE, gold_of, read_as
+from verifiers.math.settle import Waiting, settle
 from verifiers.math.values import Scalar, is_bare
 from verifiers.thinking import final_section
-
-LIMITS = GuardLimits(cpu_s=2.0, wall_s=20.0, memory_mb=512)
-"""Of one answer in a guarded worker."""
-GOLD_LIMITS = GuardLimits(cpu_s=1.0, wall_s=20.0, memory_mb=512)
-"""Of a reference alone, evaluated where an answer broke its limits."""
-_CANDIDATES_FAULTS = (GuardFault.CPU, GuardFault.MEMORY, GuardFault.CRASHED)
 
 
 @register
@@ -62,7 +51,7 @@ class Math:
     | `tuple` | Order and number of the items count; brackets do not. A column vector is a tuple. |
     | `set` | Neither order nor repetition counts; brackets do not. |
     | `multiset` | Repetition counts, order does not. |
-    | `interval` | An interval or a union of intervals; `1 < x < 2` and `\{x \mid 1 < x < 2\}` are one. |
+    | `interval` | An interval or a union of them; `1 < x < 2`, `x^2 < 4` and `\{x \mid 1 < x < 2\}` are one. |
     | `matrix` | A matrix, or a list of lists. |
     | `choice` | One letter: `C`, `(c)`, `\text{(C) } 15`. |
 
@@ -123,13 +112,15 @@ class Math:
     | `guard` | The answer broke a worker's limits: `timeout`, `memory_exceeded`, `crashed`. |
 
     An answer whose structure is read has at most 1,000 characters, 32 items in a list, 8 lists and 16 brackets
-    within each other. A worker gives an answer 2 seconds of CPU time and 512 MB; a reference that needs more than 1
-    second by itself is the caller's fault (`bad_item`). Functions that differ only where their values have thousands
-    of digits, such as `e^{39x}|x+1000|` and `e^{39x}(x+1000)`, are not told apart.
+    within each other; all boxes together, 1,500 braces and commands. What takes more than about 4 ms to read and
+    compare, such as two lists of 12 items, is judged in a worker, with the same verdict. A worker gives an answer 2
+    seconds of CPU time and 512 MB; a reference that needs more than 1 second by itself is the caller's fault
+    (`bad_item`). Functions that differ only where their values have thousands of digits, such as `e^{39x}|x+1000|`
+    and `e^{39x}(x+1000)`, are not told apart.
     """
 
     kind: ClassVar[str] = "math"
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
     deterministic: ClassVar[bool] = True
     cache: ClassVar[Literal["none", "memory"]] = "memory"
     Config: ClassVar[type[BaseModel]] = MathConfig
@@ -154,17 +145,13 @@ class Math:
         Example(Item(completion="\\boxed{\\frac{2}{4}}", reference="\\frac{1}{2}"), 0.0, {"form": "lowest_terms"}),
         Example(Item(completion="\\boxed{3.14}", reference="\\pi"), 1.0, {"tolerance": 0.001}),
     )
-    guarded: ClassVar[Sequence[str]] = ("verifiers.math.cas",)
+    guarded: ClassVar[Sequence[str]] = ("verifiers.math.cas", "verifiers.math.case")
     sandboxed: ClassVar[bool] = False
 
     def __init__(self, config: MathConfig) -> None:
+        self._config = config
+        self._policy = policy_of(config)
         self._find = {"final": find_answers, "boxed": find_box, "whole": find_whole}[config.answer]
-        self._last_only = config.several == "last"
-        self._form = config.form
-        self._boxed = config.answer != "whole"
-        self._policy = Policy(
-            Fraction(str(config.tolerance)), config.percent == "value", config.units, config.bases == "value"
-        )
 
     def gold(self, reference: Any) -> str:
         """A completion that scores 1 if the reference can be used, to check a reference against itself.
@@ -175,18 +162,18 @@ class Math:
         gold = gold_of(reference)
         text = gold.text
         value = gold.value
-        if self._form == "any" and isinstance(value, Scalar) and is_bare(value) and value.exact is None:
+        if self._config.form == "any" and isinstance(value, Scalar) and is_bare(value) and value.exact is None:
             other = f"0+({value.source})"
             text = text if read_as(other, gold.type).value is None else other
-        completion = f"\\boxed{{{text}}}" if self._boxed else text
+        completion = f"\\boxed{{{text}}}" if self._config.answer != "whole" else text
         found = self._find(final_section(Item(completion=completion)) or "")
         if [span.text for span in found.answers] != [text]:
             raise BadItemError("reference: no completion can give it as its answer; check its braces and tags")
         return completion
 
     async def verify(self, items: Sequence[Item], ctx: Context) -> list[Verdict]:
-        """One verdict per item; answers that need evaluation go to the guarded workers in one call."""
-        waiting: list[tuple[Attempt, list[Question]]] = []
+        """One verdict per item; what needs evaluation or takes long goes to the guarded workers in one call."""
+        waiting: list[Waiting] = []
         placeholders: dict[int, int] = {}
 
         def begin(item: Item) -> Verdict:
@@ -201,70 +188,27 @@ class Math:
         verdicts = await verify_each(items, ctx, begin)
         if not waiting:
             return verdicts
-        settled = await _evaluate(waiting, self._policy, ctx)
+        settled = await settle(waiting, self._config, ctx)
         return [settled[placeholders[id(v)]] if id(v) in placeholders else v for v in verdicts]
 
-    def _begin(self, item: Item) -> Verdict | tuple[Attempt, list[Question]]:
-        gold = gold_of(item.reference)
+    def _begin(self, item: Item) -> Verdict | Waiting:
+        case = self._case(item)
+        if case.costly:
+            return Waiting(case)
+        attempt = case.attempt(self._policy, self._config.form)
+        if isinstance(attempt, Verdict):
+            return attempt
+        result = attempt.judge({})
+        return result if isinstance(result, Verdict) else Waiting(case, attempt, result)
+
+    def _case(self, item: Item) -> Case:
         section = final_section(item)
         if section is None:
-            return _unparseable("the thinking part never ends")
+            return Case(item.reference, (), "the thinking part never ends", False, 0)
         found: Found = self._find(section)
-        if not found.answers:
-            return _unparseable(found.missing)
         distinct = list({span.text: span for span in found.answers}.values())
         distinct.sort(key=lambda span: span.start)
-        attempt = Attempt(
-            gold,
-            distinct[-1:] if self._last_only else distinct,
-            found.form == "line",
-            self._policy,
-            self._form,
-            len(item.text) - len(section),
+        answers = distinct[-1:] if self._config.several == "last" else distinct
+        return Case(
+            item.reference, tuple(answers), found.missing, found.form == "line", len(item.text) - len(section)
         )
-        result = attempt.judge({})
-        return result if isinstance(result, Verdict) else (attempt, result)
-
-
-async def _evaluate(waiting: Sequence[tuple[Attempt, list[Question]]], policy: Policy, ctx: Context) -> list[Verdict]:
-    """Ask the workers, once for each distinct set of questions; equal references are neighbours."""
-    batches = sorted({tuple(questions) for _, questions in waiting})
-    results = dict(zip(batches, await _ask(batches, policy, LIMITS, ctx), strict=True))
-    broken = [batch for batch in batches if results[batch].fault in _CANDIDATES_FAULTS]
-    if broken:  # a reference that cannot be evaluated by itself is no fault of the candidate's
-        alone = [tuple(q._replace(answer=q.gold) for q in batch) for batch in broken]
-        for batch, result in zip(broken, await _ask(alone, policy, GOLD_LIMITS, ctx), strict=True):
-            if result.fault in _CANDIDATES_FAULTS:
-                results[batch] = GuardResult(["bad_gold"])
-            elif result.fault is not None:
-                results[batch] = result
-    turn = GivingWay()
-    verdicts = []
-    for attempt, questions in waiting:
-        await turn.over()
-        verdicts.append(_settle(attempt, questions, results[tuple(questions)]))
-    return verdicts
-
-
-async def _ask(
-    batches: Sequence[tuple[Question, ...]], policy: Policy, limits: GuardLimits, ctx: Context
-) -> list[GuardResult]:
-    payloads = [{"questions": batch, "tolerance": str(policy.tolerance)} for batch in batches]
-    return await ctx.guard.run("verifiers.math.cas:compare", payloads, limits=limits, deadline=ctx.deadline)
-
-
-def _settle(attempt: Attempt, questions: Sequence[Question], result: GuardResult) -> Verdict:
-    if result.fault is not None:
-        return guard_fault(result)
-    if "bad_gold" in result.value:
-        return Verdict.bad_item(
-            "reference: it has no value, cannot be read, or takes too long to evaluate; check its LaTeX"
-        )
-    verdict = attempt.judge({q: answer == "equal" for q, answer in zip(questions, result.value, strict=True)})
-    if not isinstance(verdict, Verdict):
-        raise RuntimeError("a comparison is still open after all its questions were answered")
-    return verdict
-
-
-def _unparseable(reason: str) -> Verdict:
-    return Verdict(Outcome.UNPARSEABLE, 0.0, {"stage": "extract", "reason": reason})

@@ -12,10 +12,12 @@ from verifiers.math.compare import Comparison, Policy, Question
 from verifiers.math.extract import Span
 from verifiers.math.forms import Form, broken_rule
 from verifiers.math.gold import Gold, as_declared, choice, literal, read_as
+from verifiers.math.names import parameter
 from verifiers.math.reading import MAX_CHARS, Reading, read_among_words
 from verifiers.math.values import Group, Scalar, Text, Union, Value
 
 MAX_WARNINGS = 5
+_LETTER = r"(?<![A-Za-z\\]){}(?![A-Za-z])"
 _LOOSE = "the answer stood in a last line that does not say it is one"
 MAX_QUESTIONS = 256
 """Pairs of scalars that one answer may leave to the workers."""
@@ -49,11 +51,11 @@ class Attempt:
             self._read()
         if all(self._is_gold(i) for i in range(len(self.spans))):
             return self._verdict(Outcome.CORRECT, "string")
+        if self.gold.value is None:
+            raise BadItemError(f"reference: {self.gold.reading.costly}; only the same text would be equal to it")
         for index, reading in enumerate(self.readings):
             if reading.value is None and not self._is_gold(index):
                 return self._verdict(Outcome.REJECTED, "cost_guard", reading.costly)
-        if self.gold.value is None:
-            raise BadItemError(f"reference: {self.gold.reading.costly}; only the same text would be equal to it")
         return self._compare(self.gold.value, known)
 
     def _at_a_glance(self) -> Verdict | None:
@@ -73,7 +75,7 @@ class Attempt:
     def _read(self) -> None:
         for span in self.spans:
             reading = read_as(span.text, self.gold.type)
-            value = reading.value
+            value = self._in_golds_parameter(span.text, reading.value)
             if isinstance(value, Text) and value != self.gold.value:
                 inner = read_among_words(span.text)
                 if inner is not None and isinstance(inner, Text) == isinstance(self.gold.value, Text):
@@ -87,6 +89,13 @@ class Attempt:
             self.spans = [self.spans[i] for i in kept]
             self.readings = [self.readings[i] for i in kept]
             self.values = [self.values[i] for i in kept]
+
+    def _in_golds_parameter(self, text: str, value: Value | None) -> Value | None:
+        """An answer such as `2\\pi n, n \\in \\mathbb{Z}` in the letter that the reference calls `n` by."""
+        gold, name = parameter(self.gold.value), parameter(value)
+        if gold is None or name is None or gold == name or re.search(_LETTER.format(gold), text):
+            return value
+        return read_as(re.sub(_LETTER.format(name), gold, text), self.gold.type).value
 
     def _is_gold(self, index: int) -> bool:
         return self.readings[index].normal == self.gold.reading.normal or (

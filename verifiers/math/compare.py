@@ -13,11 +13,12 @@ from fractions import Fraction
 from typing import Literal, NamedTuple
 
 from verifiers.math.algebra import image, same_ratio, transcendental
-from verifiers.math.expression import MINUS_ONE, TRIGONOMETRIC, UNEVALUATED, VARIADIC, Tree, symbols
+from verifiers.math.expression import MINUS_ONE, UNEVALUATED, Tree, symbols
 from verifiers.math.intervals import Bounds, bounds, disjoint
+from verifiers.math.names import defines_function, is_labelled, names_quantity, same_function
 from verifiers.math.samples import FAR, UNIT, far_bits_of, number_bits
-from verifiers.math.sets import merged
-from verifiers.math.units import conversion, denies
+from verifiers.math.sets import merged, solved
+from verifiers.math.units import conversion
 from verifiers.math.values import (
     Chain,
     Group,
@@ -99,10 +100,15 @@ class Comparison:
                 return False
             case Chain(), Chain():
                 return self._chains(gold, answer)
+            case ((Group() | Union()), Chain()) if (values := solved(answer)) is not None:
+                return self.equal(gold, values.members[1])
+            case Chain(), (Group() | Union()) if (values := solved(gold)) is not None:
+                return self.equal(values.members[1], answer)
             case _, Chain():
                 return self._claimed(gold, answer)
             case Chain(), _:
-                return self.equal(gold.members[-1], answer) if is_labelled(gold) else False
+                names = is_labelled(gold) or defines_function(gold)
+                return self.equal(gold.members[-1], answer) if names else False
             case Text(), Text():
                 return gold.normal == answer.normal
             case (Text(normal=first), Scalar(normal=second)) | (Scalar(normal=first), Text(normal=second)):
@@ -185,6 +191,8 @@ class Comparison:
             answer = _scaled(answer, factor)
         if gold.exact is not None and answer.exact is not None:
             self.stages.add("rational")
+            if not self.policy.tolerance:
+                return answer.exact == gold.exact
             return abs(answer.exact - gold.exact) <= self.policy.tolerance * abs(gold.exact)
         if gold.source == answer.source:
             return True
@@ -313,6 +321,10 @@ class Comparison:
     def _chains(self, gold: Chain, answer: Chain) -> Truth:
         if is_labelled(gold) and is_labelled(answer) and gold.members[0] == answer.members[0]:
             return _all(self.equal(gold.members[-1], member) for member in answer.members[1:])
+        if gold.relations == answer.relations == ("=",) and same_function(gold, answer):
+            return self.equal(gold.members[1], answer.members[1])
+        if "in" in gold.relations + answer.relations:
+            gold, answer = solved(gold) or gold, solved(answer) or answer
         first, second = _as_difference(gold), _as_difference(answer)
         if first is not None and second is not None:
             if first[0] != second[0]:
@@ -357,45 +369,6 @@ class _Facts:
 def _independent(first: _Facts, second: _Facts) -> bool:
     """Whether different images prove the two different."""
     return len(first.transcendental | second.transcendental) < 2
-
-
-def is_labelled(chain: Chain) -> bool:
-    """Whether it gives a value a name: `x = 5`, `x in (1, 2)`, `(x, y) = (1, 2)`."""
-    return all(relation in ("=", "in") for relation in chain.relations) and _is_name(chain.members[0])
-
-
-def names_quantity(value: Value, gold: Value) -> bool:
-    """Whether the first member of a chain only names what the next ones say.
-
-    A symbol, words, a function value, or an expression in several symbols does, unless the reference is written
-    in the same symbols; a multiple or power of one symbol (`3t = 5`) does not: that is an equation yet to be solved.
-    """
-    if _is_name(value):
-        return not (isinstance(value, Scalar) and isinstance(gold, Scalar) and value.names & gold.names)
-    if not isinstance(value, Scalar):
-        return False
-    if value.tree is None:
-        return True
-    names = value.names
-    if not names or (isinstance(gold, Scalar) and names <= gold.names):
-        return False
-    return len(names) > 1 or _is_function_value(value.tree, value.source)
-
-
-def _is_function_value(tree: Tree, source: str) -> bool:
-    """Whether it is named as a whole (`f(2)`, `\\sin A`, `|z|`), unlike `x(x+1)`, `x \\cdot 3` or `\\sqrt{x}`."""
-    if tree[0] == "call":
-        return tree[1] in TRIGONOMETRIC or tree[1] in ("abs", "arcsin", "arccos", "arctan", *VARIADIC)
-    applied = tree[0] == "product" and tree[1][0] == "symbol" and "*" not in source
-    return applied and not any(symbols(part) for part in tree[2:])
-
-
-def _is_name(value: Value) -> bool:
-    if isinstance(value, Group):
-        return all(isinstance(item, Scalar) and item.is_symbol for item in value.items)
-    if isinstance(value, Text):
-        return not denies(value.normal)
-    return isinstance(value, Scalar) and value.is_symbol
 
 
 def _as_difference(chain: Chain) -> tuple[str, str, Tree] | None:

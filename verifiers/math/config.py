@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Literal
 
 from pydantic import Field
 
 from verifiers.base import KindConfig
-from verifiers.math.compare import UnitPolicy
+from verifiers.math.compare import Policy, UnitPolicy
 from verifiers.math.forms import Form
 
 
@@ -54,3 +55,8 @@ class MathConfig(KindConfig):
         "done (`2+3`, `5!`); `lowest_terms` refuses that and fractions that can be reduced (`2/4`). What is written "
         "like the reference is never refused.",
     )
+
+
+def policy_of(config: MathConfig) -> Policy:
+    """How scalars are compared under a configuration."""
+    return Policy(Fraction(str(config.tolerance)), config.percent == "value", config.units, config.bases == "value")

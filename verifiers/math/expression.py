@@ -29,6 +29,10 @@ class UnreadableError(ValueError):
     """The tokens are not an expression of this grammar."""
 
 
+class ValuelessError(UnreadableError):
+    """What they write has no value: it divides by zero, or calculates with infinity."""
+
+
 class CostlyError(ValueError):
     """Evaluating the expression could take too long; raised before anything is computed."""
 
@@ -41,7 +45,10 @@ TRIGONOMETRIC = words("sin cos tan cot sec csc sinh cosh tanh coth")
 UNARY = TRIGONOMETRIC | words("arcsin arccos arctan exp ln log lg sqrt cbrt floor ceil abs")
 VARIADIC = words("max min gcd lcm")
 SAME_FUNCTION = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "cosec": "csc", "ctg": "cot", "tg": "tan"}
-ACCENTS = words("overline bar vec hat tilde widehat overrightarrow")
+ACCENTS = {
+    "overline": "bar", "bar": "bar", "vec": "vec", "overrightarrow": "vec", "hat": "hat", "widehat": "hat",
+    "tilde": "tilde",
+}  # fmt: skip
 DELIMITERS = {"(": ")", "[": "]", "{": "}"}
 CLOSERS = {"lfloor": "rfloor", "lceil": "rceil"}
 WORDS = UNARY | VARIADIC | frozenset(SAME_FUNCTION) | {"pi", "infinity", "inf", "oo", "infty"} | GREEK
@@ -62,7 +69,7 @@ MINUS_ONE: Tree = ("number", Fraction(-1))
 def parse(tokens: Sequence[Token], max_depth: int = MAX_DEPTH) -> Tree:
     """The tree of a whole expression. Raises `UnreadableError` or `CostlyError`."""
     parser = _Parser(_spelled_out(tokens), max_depth)
-    tree = parser.sum()
+    tree = parser.fraction()
     if parser.peek().kind != "end":
         raise UnreadableError(f"{parser.peek().text!r} was not expected")
     return tree
@@ -138,6 +145,13 @@ class _Parser:
             terms.append(negated(term) if negative else term)
         return terms[0] if len(terms) == 1 else ("sum", *terms)
 
+    def fraction(self) -> Tree:
+        """A sum, or as in plain TeX `1 \\over 2` and `n \\choose k` between braces."""
+        tree = self.sum()
+        if self.accept("over"):
+            return ("quotient", tree, self.sum())
+        return ("call", "binomial", tree, self.sum()) if self.accept("choose") else tree
+
     def product(self) -> Tree:
         depth = self.depth
         left = self.signed()
@@ -169,7 +183,7 @@ class _Parser:
             case "word":
                 return True
             case "cmd":
-                return token.text not in ("rfloor", "rceil", "bmod", "mod", "degree")
+                return token.text not in ("rfloor", "rceil", "bmod", "mod", "degree", "over", "choose")
             case "op":
                 return token.text in ("(", "[", "{") or (token.text == "|" and not self.bars)
             case "num":
@@ -238,7 +252,7 @@ class _Parser:
     def group(self, opener: str) -> Tree:
         self.expect(opener)
         bars, self.bars = self.bars, 0
-        tree = self.sum()
+        tree = self.fraction() if opener == "{" else self.sum()
         self.bars = bars
         self.expect(DELIMITERS[opener])
         return tree
@@ -351,9 +365,7 @@ class _Parser:
             case _ if name in GREEK:
                 return self.symbol(f"\\{name}")
             case _ if name in ACCENTS:
-                self.expect("{")
-                self.at -= 1
-                return self.symbol(f"\\{name}{{{self.index()}}}")
+                return self.symbol(f"\\{ACCENTS[name]}{{{self.index()}}}")
             case _:
                 raise UnreadableError(f"\\{name} is not known")
 

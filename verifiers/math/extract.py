@@ -15,8 +15,8 @@ WINDOW = 131_072
 """Characters at the end of the final section in which an answer is sought."""
 MAX_PLACES = 16
 """Boxes, or claims, that are looked at, from the last one back."""
-MAX_BRACES = 10_000
-"""Braces and escapes scanned for the ends of boxes."""
+MAX_BRACES = 1_500
+"""Braces and escapes within all boxes, scanned for their ends in milliseconds."""
 MAX_CLAIM = 200
 """Characters of a claim that is taken for an answer where there are others."""
 MAX_SENTENCE = 1_000
@@ -60,7 +60,8 @@ _END_MARKS = (
 _MAX_END_MARKS = 16
 _TAG, _TAG_END = "<answer>", "</answer>"
 
-_BOX_EVENT = re.compile(r"\\{1,2}f?box(?:ed)?[ \t\n]{0,8}\{|\\.|[{}]", re.DOTALL)
+_BOX = re.compile(r"\\f?box(?:ed)?[ \t\n]{0,8}\{")
+_BRACE = re.compile(r"\\{1,2}f?box(?:ed)?[ \t\n]{0,8}\{|\\.|[{}]", re.DOTALL)
 _BLANK = re.compile(r"(?:\\[hv]?phantom\s?\{[^{}]*\}|\\q?quad|\\[ ,;!]|[\s_?~.])*")
 _CLAIM = re.compile(
     r"s?(?:[ \t*_]{0,4}[:=]|[ \t*_]{1,4}(?:[^\n.:=?!]{0,60}?[ \t])??(?:is|are|be|equals|IS)\b[ \t]{0,4}:?)"
@@ -70,7 +71,7 @@ _LEAD = re.compile(r"(?:Therefore|Thus|Hence|So|Then|Finally)\b,?")
 _NEGATION = re.compile(r"\b(?:not|never|cannot)\b|n['’]t\b")
 _LAST_LINE_MARK = re.compile(r"[ \t]{0,8}(?:#{4}|[*_]{0,2}A[*_]{0,2}:)[ \t*_]{0,8}")
 _CUT = re.compile(
-    r"(?P<maths>\$\$?|\\[()\[\]])|[.?](?=[\s*_\"')]|\Z)|!(?=[*_\"')\s]{0,4}\Z)"
+    r"(?P<maths>\$\$?|\\[()\[\]])|\.(?=[\s*_\"')]|\Z)|!(?=[*_\"')\s]{0,4}\Z)"
     r"|,? (?:because|since|as|which|where|when|after|given|I hope)\b|[,;] (?:so|and so|then|hence)\b"
 )
 _DISPLAY = re.compile(r"\s*(?:\$\$(?P<dollars>.*?)\$\$|\\\[(?P<brackets>.*?)\\\])", re.DOTALL)
@@ -121,6 +122,7 @@ def _tags(text: str) -> Found:
         return _boxes(text) or _claims(text)
     opened = _last_places(text, (_TAG,))
     answers: dict[str, Span] = {}
+    braces = 0
     for start, stop in zip(opened, [*opened[1:], len(text)], strict=True):
         end = text.find(_TAG_END, start, stop)
         if end < 0 and stop < len(text):
@@ -128,6 +130,9 @@ def _tags(text: str) -> Found:
         if end < 0:
             return Found(missing="the answer's tag is never closed")
         inside = _stripped(text, start + len(_TAG), end)
+        braces += sum(map(inside.text.count, "{}\\"))
+        if braces > MAX_BRACES and len(opened) > 1:
+            return Found(missing="too many braces in several answer tags")
         found = _boxes(inside.text) or _said(inside.text)
         if not found.answers:
             return Found(missing=found.missing or "the answer's tag is empty")
@@ -144,26 +149,40 @@ def _boxes(text: str) -> Found:
     if text.rstrip().endswith(("\\boxed", "\\fbox")):
         return Found(missing="the last box is cut off")
     boxes: list[Span] = []
-    opened: list[int] = []  # where the content of each open box starts; -1 for other braces
-    nested = 0
-    for count, event in enumerate(_BOX_EVENT.finditer(text, starts[0])):
-        if count > MAX_BRACES:
+    budget = MAX_BRACES
+    end = 0
+    for start in starts:
+        if start < end:
+            continue  # inside the last one
+        end, content, used = _box_end(text, start, budget)
+        budget -= used
+        if budget < 0:
             return Found(missing="too many braces to find the end of the box")
-        match event.group():
-            case "{":
-                opened.append(-1)
-            case "}" if opened:
-                if (start := opened.pop()) >= 0:
-                    nested -= 1
-                    if not nested:
-                        boxes.append(_stripped(text, start, event.start()))
-            case sign if sign[-1] == "{" and len(sign) > 2:
-                opened.append(event.end())
-                nested += 1
-    if nested:
-        return Found(missing="the last box is cut off")
+        if end < 0:
+            return Found(missing="the last box is cut off")
+        if content:
+            boxes.append(_stripped(text, content, end - 1))
     filled = tuple(box for box in boxes if len(box.text) > MAX_SENTENCE or not _BLANK.fullmatch(box.text))
     return Found(filled, "box") if filled or not boxes else Found(missing="the box is empty")
+
+
+def _box_end(text: str, start: int, budget: int) -> tuple[int, int, int]:
+    """The ends of a box and of its opening brace, and how many braces and escapes lie within.
+
+    -1 for the end of a box that is never closed; 0 for the content of what only speaks of a box.
+    """
+    opening = _BOX.match(text, start)
+    if opening is None:
+        return start, 0, 0
+    depth = 1
+    for count, event in enumerate(_BRACE.finditer(text, opening.end())):
+        sign = event.group()
+        depth += (sign[-1] == "{" and sign != "\\{") - (sign == "}")
+        if not depth:
+            return event.end(), opening.end(), count
+        if count >= budget:
+            return -1, 0, budget + 1
+    return -1, 0, 0
 
 
 def _claims(text: str) -> Found:

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, TypeAdapter
 
 from verifiers.base import BadItemError, parse_reference
-from verifiers.math.compare import is_labelled
+from verifiers.math.names import is_labelled
 from verifiers.math.reading import Reading, read
+from verifiers.math.sets import solved
 from verifiers.math.values import Chain, Group, Matrix, Numeral, Scalar, Text, Union, Value, is_interval, named_values
 
 MAX_CHARS = 131_072
@@ -144,6 +145,8 @@ def as_declared(value: Value | None, declared: AnswerType) -> Value | None:
         return value if isinstance(value, Chain) and "=" in value.relations else None
     if declared == "tuple" and (named := named_values(value)) is not None:
         return Group("(", tuple(Chain((name, said), ("=",)) for name, said in named.items()), ")")
+    if isinstance(value, Chain) and declared == "interval":
+        value = solved(value) or value
     if isinstance(value, Chain) and is_labelled(value) and declared not in ("integer", "number", "expression"):
         value = value.members[-1]
     match declared, value:
@@ -192,12 +195,16 @@ def _gold(text: str, declared: AnswerType) -> Gold:
     if len(text) > MAX_CHARS:
         raise BadItemError(f"reference: longer than {MAX_CHARS} characters")
     reading = read_as(text, declared)
-    if not reading.normal.strip("{}"):
+    if not reading.normal.strip("{}") or reading.value == Text(""):
         raise BadItemError("reference: the answer is empty")
     if text.lower() in ("nan", "none", "null"):
         raise BadItemError(f"reference: {text!r} is no answer")
     if text.count("{") != text.count("}"):
         raise BadItemError("reference: its braces are not balanced")
+    if reading.valueless:
+        raise BadItemError(f"reference: it has no value: {reading.valueless}")
+    if isinstance(reading.value, Chain) and "=" in reading.value.relations and Text("") in reading.value.members:
+        raise BadItemError("reference: a side of its equation is empty")
     letter = choice(text)
     if declared == "choice":
         if letter is None:

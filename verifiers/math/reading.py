@@ -9,12 +9,12 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from verifiers.math.expression import CostlyError, UnreadableError
+from verifiers.math.expression import CostlyError, UnreadableError, ValuelessError
 from verifiers.math.scalars import read_scalar
 from verifiers.math.sets import both, builder, difference, either, membership
 from verifiers.math.tokens import Token, normal_form, tokenize, words
-from verifiers.math.units import denies, qualifies
-from verifiers.math.values import REALS, Chain, Group, Matrix, Scalar, Text, Union, Value
+from verifiers.math.units import denies, operates, qualifies
+from verifiers.math.values import REALS, Chain, Group, Matrix, Scalar, Text, Union, Value, named_values
 
 MAX_CHARS = 1000
 """Characters of an answer whose structure is read."""
@@ -34,6 +34,8 @@ class Reading:
     value: Value | None
     costly: str = ""
     """Why reading it would cost too much."""
+    valueless: str = ""
+    """Why it has no value; it is only compared as written."""
 
 
 _OPENERS = {"(", "[", "{", "\\{", "langle", "begin", "lfloor", "lceil"}
@@ -42,20 +44,27 @@ _LISTS = {"(", "[", "\\{", "langle", "begin"}
 _LIST_ENDS = {")", "]", "\\}", "rangle", "end"}
 _MATRICES = words("matrix pmatrix bmatrix Bmatrix smallmatrix array")
 _SYSTEMS = words("cases aligned align gathered")
+_POINTS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+"""What a point's coordinates may follow: `P(3,-4)`."""
 _REALS = ("all real numbers", "all reals", "real numbers", "set of all real numbers", "set of real numbers")
+_NOTHING = ("empty set", "null set", "no solution", "no solutions")
 _SUCH_THAT = ("such that", "where", "with")
-_RELATIONS = frozenset(("=", "<", ">", "le", "ge", "ne", "approx", "in"))
+_RELATIONS = frozenset(("equiv", "=", "<", ">", "le", "ge", "ne", "approx", "in"))
 _ARTICLES = frozenset(("a", "an", "the"))
 _SEGMENT = re.compile(
     r"\$\$?([^$]+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]|(?<!\S)\*\*(?=\S)([^*]+)(?<=\S)\*\*(?![^\s.,;:!])", re.DOTALL
 )
+_NAME = re.compile(r"\$[A-Za-z]\$|\\\([A-Za-z]\\\)")
 _FRACTION = frozenset(("frac", "{", "}", "/"))
 _NEAR = 3
 """Words on either side of a formula in a sentence that may change what it says."""
 _SHORT_WORDS = words("yes no odd all one two six ten red")
 """What would read as a product of letters."""
 _CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}(?![0-9])")
-_PUNCTUATION = frozenset("$%-,.;:'\"/()*!?")
+_CLOCK_SIGNS = re.compile(r"\\text|[{} ~]|(?<=[a-z])\.")
+_PUNCTUATION = frozenset("$%-,.;:'\"/()*!?{}")
+_BEFORE_PARAMETERS = ("for", "where", "with", "for all", "for any", ", where", ", with", ", for")
+_COMMA = Token("op", ",", False)
 _CUP = Token("cmd", "cup", False)
 
 
@@ -65,22 +74,28 @@ def read(text: str, *, grouping: bool = True) -> Reading:
         return Reading(text.strip(), None, f"an answer of more than {MAX_CHARS} characters")
     tokens = tokenize(text, grouping=grouping)
     normal = normal_form(tokens)
+    tokens = _with_commas(tokens)
     try:
         _check_size(tokens)
         return Reading(normal, _value(tokens))
     except CostlyError as error:
         return Reading(normal, None, str(error))
-    except UnreadableError:
-        return Reading(normal, _said(tokens))
+    except UnreadableError as error:
+        return Reading(normal, _said(tokens), valueless=str(error) if isinstance(error, ValuelessError) else "")
 
 
 def read_among_words(text: str) -> Value | None:
     """The one formula or the one number in a sentence, where nothing makes it ambiguous; else None."""
     segments = list(_SEGMENT.finditer(text))
     if segments:
-        [segment, *others] = segments
+        names = [segment for segment in segments if _NAME.fullmatch(segment.group())]
+        [segment, *others] = [s for s in segments if s not in names] or segments
         before, after = text[: segment.start()].split(), text[segment.end() :].split()
+        if names and segment not in names and before[-1:] not in (["is"], ["equals"], ["be"], ["="]):
+            return None  # only `the value of $x$ is $5$` is sure to be 5
         if others or denies(" ".join(before[-_NEAR:] + after[:_NEAR])):
+            return None
+        if operates(" ".join(before[-_NEAR:]), " ".join(after[:_NEAR])):
             return None
         return read(next(filter(None, segment.groups()))).value
     tokens = tokenize(text)
@@ -88,11 +103,14 @@ def read_among_words(text: str) -> Value | None:
     end = start
     while end < len(tokens) and (tokens[end].kind == "num" or tokens[end].text in _FRACTION):
         end += 1
+    while sum((t.text == "{") - (t.text == "}") for t in tokens[start:end]) < 0:
+        end -= 1  # that brace is the sentence's
     if start == end:
         return None
     around = [token for token in (*tokens[:start], *tokens[end:]) if token.text not in _PUNCTUATION]
     said = " ".join(token.text for token in around)
-    if any(t.kind not in ("word", "text") for t in around) or qualifies(said):
+    leading = " ".join(token.text for token in tokens[:start])
+    if any(t.kind not in ("word", "text") for t in around) or qualifies(said) or qualifies(leading):
         return None
     while start and tokens[start - 1].text in ("-", "$"):
         start -= 1
@@ -119,8 +137,7 @@ def _check_size(tokens: Sequence[Token]) -> None:
 
 
 def _value(tokens: Sequence[Token]) -> Value:
-    while tokens and tokens[0].text == "{" and tokens[-1].text == "}" and _encloses(tokens):
-        tokens = tokens[1:-1]
+    tokens = _unwrapped(tokens)
     if not tokens:
         raise UnreadableError("nothing")
     if all(t.kind == "text" for t in tokens) or [t.text.lower() in _SHORT_WORDS for t in tokens] == [True]:
@@ -132,6 +149,12 @@ def _value(tokens: Sequence[Token]) -> Value:
     if relations:
         return _chain(parts, [t.text for t in relations])
     return _simple(tokens)
+
+
+def _unwrapped(tokens: Sequence[Token]) -> Sequence[Token]:
+    while tokens and tokens[0].text == "{" and tokens[-1].text == "}" and _encloses(tokens):
+        tokens = tokens[1:-1]
+    return tokens
 
 
 def _simple(tokens: Sequence[Token]) -> Value:
@@ -147,20 +170,35 @@ def _simple(tokens: Sequence[Token]) -> Value:
         left_over = difference(REALS, _value(tokens[2:]))
         if left_over is not None:
             return left_over
+    if tokens[-1].text == "}" and (scaled := _scaled_matrix(tokens)) is not None:
+        return scaled
     inner = tokens[1:-1] if tokens[0].text in ("(", "[") and _encloses(tokens) else tokens
     if inner and inner[0].text == "begin" and (matrix := _matrix(inner)):
         return matrix
     if (group := _bracketed(tokens)) is not None:
         return group
+    named = len(tokens) > 3 and tokens[0].text in _POINTS and tokens[1].text == "("
+    if named and (point := _bracketed(tokens[1:])) is not None:
+        return point
     if _signs(tokens):
         return Group("", tuple(_both_signs(tokens)), "")
     parts, _ = _split(tokens, lambda t: t.text == ":" and t.kind == "op")
     if len(parts) > 1:
         normal = normal_form(tokens)
-        if len(parts) > 2 or _CLOCK.match(normal):
+        if _CLOCK.match(normal):
+            return Text(_CLOCK_SIGNS.sub("", normal.casefold()))
+        if len(parts) > 2:
             return Text(normal)
         return read_scalar([*_parenthesised(parts[0]), Token("op", "/", False), *_parenthesised(parts[1])])
     return read_scalar(tokens)
+
+
+def _with_commas(tokens: list[Token]) -> list[Token]:
+    """With a comma for the word before what a parameter runs through: `2k \\text{ where } k \\in \\mathbb{Z}`."""
+    return [
+        _COMMA if t.kind == "text" and t.text in _BEFORE_PARAMETERS and followed.text == "in" else t
+        for t, followed in zip(tokens, [*tokens[2:], *[_COMMA] * 2], strict=False)
+    ]
 
 
 def _with_cups(tokens: Sequence[Token]) -> Sequence[Token]:
@@ -181,7 +219,9 @@ def _as_text(tokens: Sequence[Token]) -> Text:
 
 def _said(tokens: Sequence[Token]) -> Value:
     """Words, or the set that they name."""
-    text = _as_text(tokens)
+    text = _as_text(_unwrapped(tokens))
+    if text.normal in _NOTHING:
+        return Group("\\{", (), "\\}")
     return REALS if text.normal in _REALS else text
 
 
@@ -223,8 +263,11 @@ def _split_list(tokens: Sequence[Token]) -> tuple[list[Sequence[Token]], set[str
 
 def _bare_list(items: list[Sequence[Token]], separators: set[str]) -> Value:
     values = _items(items)
+    joined: Value | None
     if separators & {"or", "vee"}:
         joined = either(values)
+        if joined is None and named_values(Group("", tuple(values), "")) is not None:
+            raise UnreadableError("alternatives about different names")
     elif separators & {"and", "wedge"} or any(isinstance(v, Chain) and v.members[-1] == REALS for v in values):
         joined = both(values)
     else:
@@ -285,11 +328,30 @@ def _built(tokens: Sequence[Token]) -> Value | None:
         return None
     try:
         return builder(_value(tokens[:at]), _value(tokens[at + 1 :]))
+    except ValuelessError:
+        raise
     except UnreadableError:
         return None
 
 
-def _matrix(tokens: Sequence[Token]) -> Matrix | Group | None:
+def _scaled_matrix(tokens: Sequence[Token]) -> Matrix | None:
+    """A matrix with a factor before it, which every entry is multiplied by."""
+    at = next((at for at, token in enumerate(tokens) if token.text == "begin"), 0)
+    factor = tokens[: at - 1] if at > 1 and tokens[at - 1].text == "*" else tokens[:at]
+    if not factor or any(t.kind == "text" for t in factor):
+        return None
+    if [t.text for t in factor] == ["-"]:
+        factor = [*factor, Token("num", "1", False)]
+    try:
+        number = read_scalar(factor)
+    except UnreadableError:
+        return None
+    matrix = _matrix(tokens[at:], _parenthesised(factor))
+    plain = isinstance(number, Scalar) and number.tree is not None and number.unit is None
+    return matrix if plain and isinstance(matrix, Matrix) else None
+
+
+def _matrix(tokens: Sequence[Token], factor: Sequence[Token] = ()) -> Matrix | Group | None:
     """The matrix, or system of equations, that fills the tokens, which start with `\\begin`."""
     name = tokens[2].text if len(tokens) > 8 else ""
     ending = [t.text for t in tokens[-4:]]
@@ -311,10 +373,14 @@ def _matrix(tokens: Sequence[Token]) -> Matrix | Group | None:
     rows = [_split(line, lambda t: t.text == "&")[0] for line in lines if line]
     if not rows or len({len(row) for row in rows}) != 1 or sum(len(row) for row in rows) > MAX_ITEMS:
         raise UnreadableError("not a matrix")
+    if factor:
+        rows = [[[*factor, *_parenthesised(entry)] for entry in row] for row in rows]
     return Matrix(tuple(tuple(_value(entry) for entry in row) for row in rows))
 
 
 def _chain(parts: list[Sequence[Token]], relations: list[str]) -> Value:
+    if relations == ["equiv"]:
+        return _congruence(*parts)
     members = [_member(part) for part in parts]
     if "approx" in relations:
         cut = relations.index("approx")
@@ -329,9 +395,21 @@ def _chain(parts: list[Sequence[Token]], relations: list[str]) -> Value:
     return Chain(tuple(members), tuple(relations))
 
 
+def _congruence(left: Sequence[Token], right: Sequence[Token]) -> Chain:
+    """`x \\equiv 3 \\pmod 7`: what is congruent, to which residue, and the modulus."""
+    at = next((at for at, token in enumerate(right) if token.text in ("pmod", "bmod", "mod")), 0)
+    bracket = at > 1 and right[at - 1].text == "(" and right[-1].text == ")"
+    residue, modulus = right[: at - bracket], right[at + 1 : len(right) - bracket]
+    if not residue or not modulus:
+        raise UnreadableError("a congruence without a modulus")
+    return Chain((_value(left), _value(residue), _value(modulus)), ("equiv", "mod"))
+
+
 def _member(tokens: Sequence[Token]) -> Value:
     try:
         return _value(tokens)
+    except ValuelessError:
+        raise
     except UnreadableError:
         return _as_text(tokens)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 
 from verifiers.math.bases import read_numeral
 from verifiers.math.cost import MAX_EXACT, MAX_SCALAR, check_written, exact, height
-from verifiers.math.expression import WORDS, CostlyError, Tree, UnreadableError, parse
+from verifiers.math.expression import WORDS, CostlyError, Tree, UnreadableError, ValuelessError, parse
 from verifiers.math.tokens import Token, normal_form
 from verifiers.math.units import canonical_unit, is_unit, may_be_product, qualifies, scale_of
 from verifiers.math.values import INFINITE, Numeral, Scalar, Text, infinite, mentions
+
+_LEADS_TO = re.compile(r"(?:\b(?:is|be|equals)|:)$")
 
 
 def read_scalar(tokens: Sequence[Token]) -> Scalar | Numeral | Text:
@@ -38,6 +41,8 @@ def read_scalar(tokens: Sequence[Token]) -> Scalar | Numeral | Text:
             raise
         check_written(source)
         return Scalar(normal, source, unit=beside.unit, percent=beside.percent, words=beside.words)
+    if tree[0] == "symbol" and beside.words and not _LEADS_TO.search(beside.words):
+        raise UnreadableError("words that say something of a symbol")
     if beside.scale != 1:
         tree = ("product", ("number", Fraction(beside.scale)), tree)
         source = f"{beside.scale}({source})"
@@ -45,7 +50,7 @@ def read_scalar(tokens: Sequence[Token]) -> Scalar | Numeral | Text:
         normal, source, tree, _exact(tree), beside.unit, beside.percent, beside.words, _product(tokens, core)
     )
     if mentions(tree, INFINITE) and not infinite(scalar):
-        raise UnreadableError("infinity is no number to calculate with")
+        raise ValuelessError("infinity is no number to calculate with")
     return scalar
 
 
@@ -65,7 +70,7 @@ def _exact(tree: Tree) -> Fraction | None:
             raise CostlyError("evaluating the expression would take too long")
         return exact(tree) if bits <= MAX_EXACT else None
     except ZeroDivisionError:
-        raise UnreadableError("division by zero") from None
+        raise ValuelessError("division by zero") from None
 
 
 class _Beside:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 
+from verifiers.math.cost import exact
 from verifiers.math.values import (
     INFINITY,
     MINUS_INFINITY,
@@ -19,6 +20,7 @@ from verifiers.math.values import (
     is_interval,
 )
 
+_MAX_SQUARE = 10**9
 _FLIPPED = {"<": ">", "le": "ge", ">": "<", "ge": "le"}
 
 
@@ -79,8 +81,14 @@ def both(values: Sequence[Value]) -> Chain | None:
     return None
 
 
-def either(values: Sequence[Value]) -> Chain | None:
-    """Alternatives about the same symbol as membership in a union; None for anything else."""
+def either(values: Sequence[Value]) -> Chain | Union | None:
+    """Alternatives about the same symbol as membership in a union, or intervals as one; None for anything else.
+
+    `(1,2) or (3,4)` may be two points: an end must be infinite.
+    """
+    if all(is_interval(v) for v in values):
+        ends = [end for v in values if isinstance(v, Group) for end in v.items]
+        return Union(tuple(values)) if any(infinite(end) for end in ends) else None
     names = {v.members[0] for v in values if isinstance(v, Chain) and v.relations == ("in",)}
     sets = [v.members[1] for v in values if isinstance(v, Chain)]
     if len(names) != 1 or len(sets) != len(values):
@@ -94,7 +102,53 @@ def builder(element: Value, condition: Value) -> Value | None:
         element = element.members[0]
     if not (isinstance(element, Scalar) and element.is_symbol and isinstance(condition, Chain)):
         return None
-    return condition.members[1] if condition.relations == ("in",) and condition.members[0] == element else None
+    condition = solved(condition) or condition
+    name, *others = condition.members
+    return others[0] if condition.relations == ("in",) and isinstance(name, Scalar) and _same(name, element) else None
+
+
+def solved(condition: Chain) -> Chain | None:
+    """`|x| < a`, `|x+b| \\ge a` or `x^2 < a` for positive `a` as membership; None for other conditions."""
+    match condition:
+        case Chain((Scalar() as left, Scalar() as right), (relation,)) if relation in _FLIPPED:
+            pass
+        case _:
+            return None
+    if left.exact is not None:
+        left, right, relation = right, left, _FLIPPED[relation]
+    bound = right.exact
+    if bound is None or bound <= 0 or left.unit or right.unit or right.percent:
+        return None
+    match left.tree:
+        case ("call", "abs", ("symbol", name)):
+            low, high = _number(-bound), _number(bound)
+        case ("call", "abs", ("sum", ("symbol", name), ("number", shift))):
+            low, high = _number(-bound - shift), _number(bound - shift)
+        case ("power", ("symbol", name), ("number", 2)):
+            root = exact(("call", "sqrt", ("number", bound))) if bound < _MAX_SQUARE else None
+            if root is None:
+                return None
+            low, high = _number(-root), _number(root)
+        case _:
+            return None
+    inside = relation in ("<", "le")
+    closed = relation in ("le", "ge")
+    values: Value
+    if inside:
+        values = Group("[" if closed else "(", (low, high), "]" if closed else ")")
+    else:
+        below = Group("(", (MINUS_INFINITY, low), "]" if closed else ")")
+        values = Union((below, Group("[" if closed else "(", (high, INFINITY), ")")))
+    return Chain((Scalar(name, name, ("symbol", name)), values), ("in",))
+
+
+def _number(value: Fraction) -> Scalar:
+    written = f"{value.numerator}/{value.denominator}" if value.denominator > 1 else str(value.numerator)
+    return Scalar(written, written, ("number", value), value)
+
+
+def _same(name: Scalar, other: Scalar) -> bool:
+    return name.is_symbol and name.tree == other.tree
 
 
 def merged(value: Value) -> Value:

@@ -52,7 +52,8 @@ _UNICODE = {
     ord("≈"): "\\approx ", ord("±"): "\\pm ", ord("∓"): "\\mp ", ord("°"): "^\\circ ", ord("∅"): "\\emptyset ",
     ord("ℝ"): "\\mathbb{R}", ord("ℤ"): "\\mathbb{Z}", ord("ℕ"): "\\mathbb{N}", ord("ℚ"): "\\mathbb{Q}",
     ord("ℂ"): "\\mathbb{C}", ord("⟨"): "\\langle ", ord("⟩"): "\\rangle ", ord("∫"): "\\int ", ord("∑"): "\\sum ",
-    ord("∏"): "\\prod ", ord("¢"): "\\text{cents}", ord("€"): "\\text{euros}", ord("£"): "\\text{pounds sterling}",
+    ord("∏"): "\\prod ", ord("¢"): "\\text{cents}", ord("€"): "\\text{euros}", ord("£"): "\\text{sterling}",
+    ord("¥"): "\\text{yen}", ord("₹"): "\\text{rupees}",
 }  # fmt: skip
 
 _SAME_COMMAND = {
@@ -68,13 +69,14 @@ _SAME_COMMAND = {
 _TOKEN = re.compile(
     r"""
       (?P<space> (?: \s | ~ | \\[,;:!>\ ()\[\]]
-          | \\(?:q?quad|displaystyle|textstyle|left|right|middle|[bB]igg?[lrm]?|limits|thinspace|rm|bf|it)(?![A-Za-z])
+          | \\(?:q?quad|displaystyle|textstyle|left|right|middle|[bB]igg?[lrm]?|limits|thinspace|rm|bf|it
+              |small|normalsize|[lL]arge|LARGE|[hH]uge|checkmark)(?![A-Za-z])
         )+ )
     | \\(?P<font>text(?:bf|it|rm|normal|sf|tt|up|md)?|mbox|hbox|mathrm)\s*\{(?P<said>(?:[^{}\\$0-9]|\\[,;:!\ ])*)\}
     | \\operatorname\*?\s*\{\s*(?P<operator>[A-Za-z]+)\s*\}
-    | (?P<hidden> \\(?:[hv]?phantom|[hv]space|tag|label)\*?\s*\{[^{}]*\} )
+    | (?P<hidden> \\(?:[hv]?phantom|[hv]space|tag|label|(?:text)?color)\*?\s*\{[^{}]*\} )
     | (?P<plain> \\(?:text(?:bf|it|rm|normal|sf|tt|up|md)?|mbox|mathrm|mathbf|mathit|mathsf|boldsymbol|bm
-          |boxed|fbox|operatorname)\*?(?![A-Za-z]) )
+          |boxed|fbox|underline|operatorname)\*?(?![A-Za-z]) )
     | (?P<reals> \\mathbb\s*\{?\s*R(?![A-Za-z])\s*\}? )
     | (?P<degree> \^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z])) | \\degree(?![A-Za-z]) )
     | (?P<repeating> [0-9]*\.[0-9]*\\(?:overline\s*\{[0-9]+\}|bar\s*\{[0-9]+\}|dot\s*\{[0-9]\}) )
@@ -192,7 +194,7 @@ def _token(kind: str, match: re.Match[str], gap: bool) -> Token:
 def _trim(tokens: list[Token]) -> list[Token]:
     """Without the punctuation around an answer, and without a leading `=`; but `0.3...` is not 0.3."""
     start, end = 0, len(tokens)
-    if [t.text for t in tokens[-2:]] == [".", "."] and any(t.kind == "num" and "." in t.text for t in tokens):
+    if [t.text for t in tokens[-2:]] == [".", "."] and any(t.kind == "num" for t in tokens):
         return tokens
     while end > start and tokens[end - 1].kind == "op" and tokens[end - 1].text in ".,;:":
         end -= 1

@@ -22,7 +22,9 @@ _SPELLINGS = {
     "dm": "dm decimeter decimetre", "um": "um micrometer micrometre micron", "nm": "nm nanometer nanometre",
     "ms": "ms millisecond", "MJ": "MJ megajoule", "cal": "calorie cal", "kcal": "kcal kilocalorie", "Wh": "Wh",
     "kWh": "kWh", "MW": "MW megawatt", "hp": "horsepower", "bar": "bar", "atm": "atm atmosphere",
-    "turn": "turn revolution", "knot": "knot",
+    "turn": "turn revolution", "knot": "knot", "sterling": "sterling gbp quid", "yen": "yen jpy",
+    "rupee": "rupee inr", "yuan": "yuan renminbi rmb", "ruble": "ruble rouble", "franc": "franc", "peso": "peso",
+    "parsec": "parsec", "light": "light", "lightyear": "lightyear", "nautical": "nautical",
 }  # fmt: skip
 _IN_TEXT_ONLY = words("nm ms dm cl cL dl dL hp qt um mL")
 """Units that letters without a text command, such as `2nm`, are not taken for."""
@@ -34,26 +36,47 @@ _SCALES = {
     "million": 10**6,
     "billion": 10**9,
     "trillion": 10**12,
+    "quadrillion": 10**15,
+    "quintillion": 10**18,
+    "lakh": 10**5,
+    "crore": 10**7,
+    "mn": 10**6,
+    "bn": 10**9,
+    "tn": 10**12,
     "dozen": 12,
 }
+_COMPOUND = {
+    "mi/h": "mph", "kW*h": "kWh", "W*h": "Wh", "lb*sterling": "sterling", "light*year": "lightyear",
+}  # fmt: skip
 _POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "squared": 2, "cubed": 3}
 _QUALIFIERS = words(
     "not no or nor and than least most between over under below above except either neither "
     "plus minus times divided if unless maybe probably half twice undefined impossible from to more less fewer up "
     "cannot never hardly but any anything almost nearly negative opposite double triple "
-    "factorial repeating recurring wrong incorrect rather instead "
-    "tenths hundredths thousandths millionths halves thirds fifths"
+    "factorial repeating recurring exceeds exceed wrong incorrect false too rather instead perhaps possibly "
+    "might could halves thirds"
 )
 """Words beside a number that make it something else than that number."""
 _DENIALS = words(
     "not no nor neither either or except but any anything than unless maybe probably "
-    "cannot never hardly almost nearly negative wrong incorrect rather instead"
+    "cannot never hardly almost nearly negative wrong incorrect false rather instead perhaps possibly might could"
 )
 """Words beside a formula in a sentence that make it no answer."""
 _NOT = re.compile(r"\bat (?:least|most)\b|\b(?:can|won|isn|aren|wasn|doesn|didn|shouldn|couldn|wouldn)['’ ]t\b")
 _PART_OF = re.compile(
     r"\b(?:root|multiple|divisor|reciprocal|inverse|logarithm|third|quarter|fifth|tenth) of\b"
-    r"|\b(?:root|log|mod)$|\bsuch as\b"
+    r"|\b(?:root|log|mod)$|\bsuch as\b|\be\.? ?g\.|\bfor (?:example|instance)\b|\betc\b|\bth (?:power|root)\b"
+    r"|\bpoint (?:zero|oh|one|two|three|four|five|six|seven|eight|nine)\b"
+    r"|\b(?:fif|six|seven|eigh|nin|ten|eleven|twelf|[a-z]+teen|[a-z]+tie|hundred|thousand|[a-z]+illion)ths\b"
+    r"|(?<!by a )\b(?:factor|multiple|divisor|power|log|logarithm|sine|cosine|tangent|negation|complement|square|cube"
+    r"|conjugate|derivative|integral|function|fraction|part|percentage|reciprocal|sin|cos|tan|ln)s? of$"
+)
+_OPERATES = re.compile(
+    r"\b(?:half|twice|double|triple|thrice|times|plus|minus|over|exceeds?|divides?|divided by|multiplied by|than"
+    r"|above|below|under|(?:half|double|triple|factorial|inverse) of)$"
+)
+_OPERATES_AFTER = re.compile(
+    r"(?:factorial|squared|cubed|times|plus|minus|divided|multiplied|over|more|less|fewer)\b"
 )
 _EQUAL_TO = re.compile(r"\b(?:equal|equals|amounts|comes|simplifies|evaluates|reduces|adds up|sums up) to\b")
 _PARTS = re.compile(r"[A-Za-z]+|[^\sA-Za-z^{}]")
@@ -92,6 +115,11 @@ def denies(said: str) -> bool:
     return bool(_NOT.search(said)) or any(word in _DENIALS for word in re.findall("[a-z]+", said))
 
 
+def operates(before: str, after: str) -> bool:
+    """Whether the words right beside a formula in a sentence calculate with it: `the square of ...`, `... times`."""
+    return _PART_OF.search(before) is not None or bool(_OPERATES.search(before) or _OPERATES_AFTER.match(after))
+
+
 def canonical_unit(said: str) -> str | None:
     """One spelling for a unit (`square centimeters`, `cm^2`), or None where it is no unit of the table."""
     parts: list[str] = []
@@ -107,7 +135,7 @@ def canonical_unit(said: str) -> str | None:
                 return None
             parts[-1] += str(_POWERS.get(word, word))
         else:
-            unit = _UNITS.get(part) or _UNITS.get(_singular(word))
+            unit = _UNITS.get(part) or (None if _case_counts(part) else _UNITS.get(_singular(word)))
             if unit is None:
                 return None
             if parts and parts[-1] != "/":
@@ -115,7 +143,7 @@ def canonical_unit(said: str) -> str | None:
             parts.append(unit if power == 1 else f"{unit}{power}")
             power = 1
     unit = "".join(parts)
-    return {"mi/h": "mph", "kW*h": "kWh", "W*h": "Wh"}.get(unit, unit) or None
+    return _COMPOUND.get(unit, unit) or None
 
 
 Dimension = tuple[tuple[str, int], ...]
@@ -181,6 +209,11 @@ def _measured(unit: str) -> tuple[Fraction, Dimension] | None:
         for base, exponent in known[1]:
             powers[base] = powers.get(base, 0) + exponent * times
     return factor, tuple(sorted((base, power) for base, power in powers.items() if power))
+
+
+def _case_counts(symbol: str) -> bool:
+    """Whether a unit in capitals is another one, or none: `G` is no gram, `Mg` no milligram."""
+    return len(symbol) == 1 or (len(symbol) == 2 and symbol[0] == "M")
 
 
 def _singular(word: str) -> str:

@@ -24,7 +24,7 @@ HOSTILE = [
     (ONES, "\\boxed{" + ONES + "}", "correct"),
     (ONES, "\\boxed{" + ONES[1:] + "}", "incorrect"),
     ("5", "\\boxed{" + "{" * 10_000 + "5" + "}" * 10_000 + "}", "unparseable"),
-    ("5", "\\boxed{" + "{" * 4_000 + "5" + "}" * 4_000 + "}", "rejected"),
+    ("5", "\\boxed{" + "{" * 400 + "5" + "}" * 400 + "}", "rejected"),
     ("5", "\\boxed{" + "(" * 400 + "5" + ")" * 400 + "}", "rejected"),
     ("5", "\\boxed{" * (32 * 2**20 // 7), "unparseable"),
     ("5", "\\boxed{5}" * 2**20, "correct"),

@@ -274,7 +274,7 @@ async def test_the_loop_is_given_way_to() -> None:
             await asyncio.sleep(0)
 
     other = asyncio.create_task(tick())
-    items = [Item(reference="\\frac12", completion=f"\\boxed{{{'1+' * 400}1}}")] * 50
+    items = [Item(reference="\\frac12", completion=f"\\boxed{{{'1+' * 40}1}}")] * 200
     await score_all(configured("math"), items, NoGuard())
     other.cancel()
     assert turns > 5
