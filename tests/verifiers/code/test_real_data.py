@@ -83,7 +83,8 @@ async def test_labelled_completions_of_humaneval(sandbox: Sandbox) -> None:
 
 async def test_every_reference_solution_of_mbpp_passes(sandbox: Sandbox) -> None:
     problems = rows("mbpp")
-    verdicts = await judged(sandbox, [mbpp_item(each) for each in problems])
+    # one adds up the divisors of every number below 9,999: five seconds on a slow processor
+    verdicts = await judged(sandbox, [mbpp_item(each) for each in problems], limits={"cpu_s": 20.0})
     failed = {
         each["task_id"]: verdict for each, verdict in zip(problems, verdicts, strict=True) if verdict.score != 1.0
     }
