@@ -27,7 +27,7 @@ from app.store import verifiers
 from app.store.database import Connection, Database
 from app.store.outcomes import Awaited, Kept, Settled, key_sha256
 from app.store.projects import Project
-from verifiers.base import ErrorType, Outcome, Verdict
+from verifiers.base import ErrorType, GivingWay, Outcome, Verdict
 from verifiers.outcome import LaterOutcome, NotAcceptedError, Told
 
 log = structlog.get_logger()
@@ -38,6 +38,8 @@ MAX_UNUSED = 100_000
 """Signals that one project may have kept for keys that no item has had."""
 AT_ONCE = 10_000
 """Verdicts that one transaction settles, besides those that signals name by their ids."""
+PER_STATEMENT = 500
+"""Verdicts that one statement writes: more would hold up the event loop while they are put into it."""
 MAX_VERIFIERS = 1024
 """Verifiers of which one process remembers what they accept."""
 
@@ -154,6 +156,7 @@ class _Turn:
         self._put_off: list[UUID] = []
         self._new: list[Kept] = []
         self._used: set[bytes] = set()
+        self._turn = GivingWay()
 
     async def look(self) -> int:
         """Settle outcomes whose time to be looked at has come, `AT_ONCE` at the most; how many were looked at."""
@@ -166,6 +169,7 @@ class _Turn:
         return len(rows)
 
     async def _look_at(self, row: Awaited) -> None:
+        await self._turn.over()
         kept = None if row.key is None else self._kept.get(row.key)
         if kept is not None:
             self._used.add(kept.key)
@@ -229,6 +233,7 @@ class _Turn:
         rows = self._by_key.get(key, [])
         settled, refusal = [], None
         for row in [row for row in rows if row.pending]:
+            await self._turn.over()
             try:
                 await self._settle_by_signal(row, signal.told, signal.detail)
             except NotAcceptedError as error:
@@ -236,8 +241,11 @@ class _Turn:
             else:
                 settled.append(row)
         if settled:
-            self._keep(signal, key, used=True)
             first = settled[0]
+            kept = self._kept.get(key)
+            if kept is not None and not await self._would_take(first, kept):
+                del self._kept[key]  # the first signal that these items' verifier accepts counts, not one before it
+            self._keep(signal, key, used=True)
             return Taken("settled", None, first.score_id, len(settled), first.score, by_default=False)
         if refusal is not None:
             raise refusal
@@ -272,8 +280,16 @@ class _Turn:
             return Taken("repeated", None, row.score_id, 0, row.score, by_default=False)
         return Taken("conflict", "settled before, with another score", row.score_id, 0, row.score, by_default=False)
 
+    async def _would_take(self, row: Awaited, kept: Kept) -> bool:
+        """Whether the item's verifier has a score for a kept signal."""
+        try:
+            (await self._verifier(row)).accepted(Told(kept.score, kept.event))
+        except NotAcceptedError:
+            return False
+        return True
+
     def _keep(self, signal: Signal, key: bytes, *, used: bool) -> None:
-        """Keep a signal, if it is the first for its key, for items with that key that are scored from now on."""
+        """Keep a signal, if none is kept for its key, for items with that key that are scored from now on."""
         if key in self._kept:
             self._used.add(key)
             return
@@ -312,10 +328,10 @@ class _Turn:
     async def write(self) -> None:
         """Write what was decided."""
         connection, project_id = self._connection, self._project.id
-        if self._settled:
-            await store.settle(connection, project_id, self._moment, self._settled)
-        if self._put_off:
-            await store.put_off(connection, project_id, self._put_off)
+        for at in range(0, len(self._settled), PER_STATEMENT):
+            await store.settle(connection, project_id, self._moment, self._settled[at : at + PER_STATEMENT])
+        for at in range(0, len(self._put_off), PER_STATEMENT):
+            await store.put_off(connection, project_id, self._put_off[at : at + PER_STATEMENT])
         if self._used:
             await store.mark_used(connection, project_id, self._used)
         if self._new:

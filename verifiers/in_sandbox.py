@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from sandbox.base import Limits, Run, SandboxDeadlineError, SandboxError, SandboxFaultError, Status
+from sandbox.base import Limits, NotOfferedError, Run, SandboxDeadlineError, SandboxError, SandboxFaultError, Status
 from verifiers.base import ErrorType, KindConfig, Verdict, clip, past_deadline
 
 WALL_PER_CPU = 4.0
@@ -72,12 +72,16 @@ class LimitsConfig(KindConfig):
 
 
 def sandbox_error(error: SandboxError) -> Verdict:
-    """The verdict where a job has no result: never the candidate's fault, and worth another try."""
+    """The verdict where a job has no result: never the candidate's fault.
+
+    Worth another try, but where the sandbox has no such language, package or amount of memory at all.
+    """
     if isinstance(error, SandboxDeadlineError):
         return past_deadline()
     fault = isinstance(error, SandboxFaultError)
     type = ErrorType.SANDBOX_FAULT if fault else ErrorType.SANDBOX_UNAVAILABLE
-    return Verdict.unscored(type, clip(str(error), _MAX_MESSAGE), retryable=True)
+    lasting = isinstance(error, NotOfferedError)
+    return Verdict.unscored(type, clip(str(error), _MAX_MESSAGE), retryable=not lasting)
 
 
 def no_sandbox() -> Verdict:

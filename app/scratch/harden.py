@@ -13,7 +13,7 @@ REVOKED = (
     "pg_try_advisory_xact_lock_shared", "pg_notify", "pg_logical_emit_message",
     # other sessions
     "pg_cancel_backend", "pg_terminate_backend", "pg_log_backend_memory_contexts", "pg_stat_get_activity",
-    "pg_blocking_pids", "pg_safe_snapshot_blocking_pids", "pg_isolation_test_session_is_blocked",
+    "pg_lock_status", "pg_blocking_pids", "pg_safe_snapshot_blocking_pids", "pg_isolation_test_session_is_blocked",
     # files and large objects on the server
     "lo_creat", "lo_create", "lo_from_bytea", "lo_open", "lo_close", "loread", "lowrite", "lo_lseek", "lo_lseek64",
     "lo_tell", "lo_tell64", "lo_truncate", "lo_truncate64", "lo_get", "lo_put", "lo_unlink", "lo_import", "lo_export",

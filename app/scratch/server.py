@@ -73,6 +73,8 @@ class Server:
         self._witness: asyncpg.Connection[Any] | None = None
         self._tag = 0
         self._made = 0
+        self._roles: set[str] = set()
+        """Roles that are to be dropped, and could not be yet."""
 
     async def __aenter__(self) -> Self:
         """Connect. Raises `LostError`."""
@@ -241,7 +243,7 @@ class Server:
             await admin.execute(f"ALTER DATABASE {place.name} OWNER TO CURRENT_USER")
             await admin.execute(f"ALTER DATABASE {place.name} RESET ALL")
             await admin.execute(f"ALTER DATABASE {place.name} ALLOW_CONNECTIONS false CONNECTION LIMIT -1")
-            await admin.execute(f"DROP ROLE {place.name}")
+            await self._drop_role(admin, place.name)
         return Template(place.name, bool(sequences))
 
     async def drop(self, name: str) -> None:
@@ -251,10 +253,24 @@ class Server:
             if self._embedded and self._made % _VACUUM_EVERY == 0:
                 await admin.execute("VACUUM pg_database, pg_authid, pg_shdepend, pg_db_role_setting")
 
-    @staticmethod
-    async def _drop(admin: asyncpg.Connection[Any], name: str) -> None:
+    async def _drop(self, admin: asyncpg.Connection[Any], name: str) -> None:
+        with suppress(asyncpg.InvalidCatalogNameError):  # its owner may have made it a template, which stays
+            await admin.execute(f"ALTER DATABASE {name} IS_TEMPLATE false")
         await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        await admin.execute(f"DROP ROLE IF EXISTS {name}")
+        await self._drop_role(admin, name)
+
+    async def _drop_role(self, admin: asyncpg.Connection[Any], name: str) -> None:
+        """Drop a role, now or with one that is dropped later.
+
+        Whoever owns another database can grant it something there, and then it stays for as long as that database.
+        """
+        names = [name, *self._roles]
+        self._roles.clear()  # two that drop the same role at once would be in each other's way
+        for each in names:
+            try:
+                await admin.execute(f"DROP ROLE IF EXISTS {each}")
+            except asyncpg.DependentObjectsStillExistError:
+                self._roles.add(each)
 
     async def enter(self, place: Place, limits: RunLimits) -> Session:
         """A session of the role in its database."""

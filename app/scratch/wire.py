@@ -25,6 +25,8 @@ TLS = 80_877_103
 CONNECT_S = 10.0
 _BUFFER = 256 * 1024
 _HEAD = struct.Struct("!cI")
+_RAISE = "exec_stmt_raise"
+"""The server's routine behind RAISE (PL/pgSQL), which statements cannot change, unlike the rest of their error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,13 @@ class Address:
 class ServerError(Exception):
     """An error that the server reports: its severity, SQLSTATE and message."""
 
-    def __init__(self, severity: str, code: str, message: str) -> None:
+    def __init__(self, severity: str, code: str, message: str, routine: str = "") -> None:
         super().__init__(message)
         self.severity = severity
         self.code = code
         self.message = message
+        self.raised = routine == _RAISE
+        """Whether statements raised it themselves, with whatever SQLSTATE and message they please."""
 
     @property
     def fatal(self) -> bool:
@@ -167,7 +171,7 @@ class Connection:
 def error_of(body: bytes) -> ServerError:
     """The contents of an ErrorResponse message."""
     fields = {field[:1]: field[1:].decode("utf-8", "replace") for field in body.rstrip(b"\0").split(b"\0") if field}
-    return ServerError(fields.get(b"V", "ERROR"), fields.get(b"C", ""), fields.get(b"M", ""))
+    return ServerError(fields.get(b"V", "ERROR"), fields.get(b"C", ""), fields.get(b"M", ""), fields.get(b"R", ""))
 
 
 class Scram:

@@ -8,7 +8,7 @@ to wait are written without it, by the group-commit writer.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,7 @@ from app.store.database import Connection
 from app.store.projects import Project
 from app.store.tables import outcomes, scores, verifier_versions, verifiers
 from app.store.verifiers import matching
+from verifiers.base import GivingWay
 
 LOCK_SPACE = 0x4153534F
 """First of the two numbers of the advisory locks under which a project's outcomes are settled."""
@@ -117,7 +118,7 @@ async def to_look_at(connection: Connection, project_id: UUID, moment: datetime,
         "ORDER BY look_at, score_id LIMIT :limit"
     )
     rows = await connection.execute(query, {"project": project_id, "moment": moment, "limit": limit})
-    return [Awaited(*row) for row in rows]
+    return await _awaited(rows)
 
 
 async def by_ids(connection: Connection, project_id: UUID, ids: Collection[UUID]) -> list[Awaited]:
@@ -125,7 +126,7 @@ async def by_ids(connection: Connection, project_id: UUID, ids: Collection[UUID]
     query = text(
         f"SELECT {_AWAITED} FROM outcomes WHERE project_id = :project AND score_id = ANY(CAST(:ids AS uuid[]))"  # noqa: S608 - our own names
     )
-    return [Awaited(*row) for row in await connection.execute(query, {"project": project_id, "ids": list(ids)})]
+    return await _awaited(await connection.execute(query, {"project": project_id, "ids": list(ids)}))
 
 
 async def pending_by_keys(
@@ -137,8 +138,19 @@ async def pending_by_keys(
         "SELECT * FROM outcomes WHERE project_id = :project AND key_sha256 = asked.key AND by_default IS NULL "
         "LIMIT :limit) AS pending"
     )
-    rows = await connection.execute(query, {"project": project_id, "keys": list(keys), "limit": limit})
-    return [Awaited(*row) for row in rows]
+    return await _awaited(
+        await connection.execute(query, {"project": project_id, "keys": list(keys), "limit": limit})
+    )
+
+
+async def _awaited(rows: Iterable[Any]) -> list[Awaited]:
+    """Thousands of them, and the event loop has its turns meanwhile."""
+    turn = GivingWay()
+    found: list[Awaited] = []
+    for row in rows:
+        await turn.over()
+        found.append(Awaited(*row))
+    return found
 
 
 async def first_settled(connection: Connection, project_id: UUID, keys: Collection[bytes]) -> dict[bytes, Awaited]:
@@ -224,12 +236,14 @@ async def look_now(connection: Connection, project_id: UUID, keys: Collection[by
 
 
 async def keep(connection: Connection, project_id: UUID, signals: Sequence[Kept]) -> None:
-    """Keep signals for keys that have none."""
+    """Keep signals, in the place of others for their keys."""
     query = text(
         "INSERT INTO signals (project_id, key_sha256, score, event_sha256, detail, received_at, used) "
         "SELECT :project, row.* FROM unnest(CAST(:keys AS bytea[]), CAST(:scores AS float8[]), "
         "CAST(:events AS bytea[]), CAST(:details AS bytea[]), CAST(:moments AS timestamptz[]), "
-        "CAST(:used AS boolean[])) AS row"
+        "CAST(:used AS boolean[])) AS row ON CONFLICT (project_id, key_sha256) DO UPDATE SET score = excluded.score, "
+        "event_sha256 = excluded.event_sha256, detail = excluded.detail, received_at = excluded.received_at, "
+        "used = excluded.used"
     )
     values = {
         "project": project_id,

@@ -219,7 +219,8 @@ class TestWorkers:
         assert "for want of a sandbox not tried: code" in finding.message
 
     async def test_workers_that_do_not_start(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        async def fail(_: Spawner) -> None:
+        async def fail(spawner: Spawner) -> None:
+            await spawner.close()  # as one that ended while it imported is, before it is told of
             raise SpawnError("no more processes")
 
         monkeypatch.setattr(Spawner, "ready", fail)

@@ -26,6 +26,7 @@ from verifiers.sql.expected import Asked, Kept, asked
 from verifiers.sql.extract import candidate
 from verifiers.sql.fixture import Fixture
 from verifiers.sql.reference import REFERENCE, is_large, is_sendable, read_reference
+from verifiers.sql.sqltext import makes_moments
 
 AT_ONCE = 64
 """Fixtures of one batch that are worked on at a time."""
@@ -81,8 +82,11 @@ class Sql:
     its own doing too. `rows`, `state`: it was compared, and `why` says what differs. A fixture or a gold query that
     fails, or that breaks a limit, is `bad_item`: a fault of the item, and never the candidate's.
 
-    **Limits.** 100,000 characters of SQL; `limits` for time, rows and memory. Verdicts on SQL that asks for the time
-    (`now`, `CURRENT_DATE`) are not cached.
+    **Time.** Verdicts on SQL that asks for the time (`now`, `CURRENT_DATE`) are not cached. Where fixture or gold ask
+    for it, as a column with `DEFAULT CURRENT_TIMESTAMP` does, and a candidate differs, the gold is run again: if it
+    then differs from itself, the item is `bad_item`. Give such columns fixed values, in the gold statements too.
+
+    **Limits.** 100,000 characters of SQL; `limits` for time, rows and memory.
     """
 
     kind: ClassVar[str] = "sql"
@@ -144,6 +148,7 @@ class Sql:
         if not is_sendable(config.setup):
             raise ConfigError("holds NUL, or half of a surrogate pair, which no SQL can", "/setup")
         self._config = config
+        self._of_moment = makes_moments(config.setup)
         self._kept = Kept()
 
     async def verify(self, items: Sequence[Item], ctx: Context) -> list[Verdict]:
@@ -181,6 +186,7 @@ class Sql:
         return [verdict or past_deadline() for verdict in verdicts]
 
     async def _asked(self, reference: Any) -> Asked:
-        if is_large(reference):
-            return await asyncio.to_thread(lambda: asked(read_reference(reference), self._config))
-        return asked(read_reference(reference), self._config)
+        def read() -> Asked:
+            return asked(read_reference(reference), self._config, of_moment=self._of_moment)
+
+        return await asyncio.to_thread(read) if is_large(reference) else read()

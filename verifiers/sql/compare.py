@@ -6,7 +6,7 @@ A result of more than a few rows is compared in a guarded worker: one made on pu
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -24,7 +24,14 @@ MAX_ARRANGEMENTS = 2_000
 MAX_PAIRED = 500
 """Rows, alike but for their numbers, among which pairs are sought where sorting does not show them."""
 
+MAX_QUICK = 16
+"""Rows among which pairs are sought, or groups of rows that are paired anew, where the event loop waits for it."""
+
 ComparableRow = tuple[Comparable, ...]
+
+
+class TooLongError(Exception):
+    """A comparison that was to be quick would not be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,8 @@ class Rules:
     columns: Columns
     ordered: bool
     types: Types
+    quick: bool = False
+    """Raise `TooLongError` rather than take more than some milliseconds, for results of some KiB."""
 
 
 def read_result(data: bytes, limit_bytes: int) -> Result:
@@ -121,7 +130,9 @@ def rows_differ(found: Table | None, expected: Table, rules: Rules) -> str | Non
     return _arranged_differ(found, expected, order, rules)
 
 
-def tables_differ(found: dict[str, Table] | None, expected: dict[str, Table], types: Types) -> str | None:
+def tables_differ(
+    found: dict[str, Table] | None, expected: dict[str, Table], types: Types, *, quick: bool = False
+) -> str | None:
     """In a few words why the contents of a database are not the expected ones; None where they are."""
     if found is None:
         raise ValuesError("no contents of tables")
@@ -130,17 +141,17 @@ def tables_differ(found: dict[str, Table] | None, expected: dict[str, Table], ty
             return f"there is no table {name}"
         if name not in expected:
             return f"there is a table {name}, which should not be"
-        fault = _contents_differ(found[name], expected[name], types)
+        fault = _contents_differ(found[name], expected[name], types, quick)
         if fault:
             return f"table {name}: {fault}"
     return None
 
 
-def _contents_differ(found: Table, expected: Table, types: Types) -> str | None:
+def _contents_differ(found: Table, expected: Table, types: Types, quick: bool) -> str | None:
     fault = _sizes_differ(found, expected)
     if fault:
         return fault.replace("returns", "has")
-    rules = Rules("position" if expected.names is None else "name", ordered=False, types=types)
+    rules = Rules("position" if expected.names is None else "name", ordered=False, types=types, quick=quick)
     order = list(range(found.width or 0)) if expected.names is None else _by_name(found, expected)
     if order is None:
         return "the names of its columns differ"
@@ -159,11 +170,18 @@ def _by_name(found: Table, expected: Table) -> list[int] | None:
     """Which column of `found` is each of `expected`; None where names do not tell."""
     if found.names is None or expected.names is None:
         return None
-    places = {name.lower(): index for index, name in enumerate(found.names)}
-    wanted = [name.lower() for name in expected.names]
+    # by case as well where only that tells the expected ones apart, as it may in PostgreSQL
+    fold = str.lower if is_told_apart(expected.names, str.lower) else str
+    places = {fold(name): index for index, name in enumerate(found.names)}
+    wanted = [fold(name) for name in expected.names]
     if len(places) != len(found.names) or len(set(wanted)) != len(wanted) or places.keys() != set(wanted):
         return None
     return [places[name] for name in wanted]
+
+
+def is_told_apart(names: list[str], fold: Callable[[str], str] = str) -> bool:
+    """Whether no name is there twice."""
+    return len(set(map(fold, names))) == len(names)
 
 
 def _arranged_differ(found: Table, expected: Table, order: Sequence[int], rules: Rules) -> str | None:
@@ -185,7 +203,7 @@ def _lines_differ(found: list[ComparableRow], expected: list[ComparableRow], rul
             if not _same_row(row, wanted, rules.types):
                 return f"row {index} differs"
         return None
-    missing = _unmatched(found, expected, rules.types)
+    missing = _unmatched(found, expected, rules)
     return None if missing is None else f"the expected row {missing} is not there, or not as often"
 
 
@@ -193,7 +211,7 @@ def _same_row(row: ComparableRow, wanted: ComparableRow, types: Types) -> bool:
     return all(cells.same(cell, other, types) for cell, other in zip(row, wanted, strict=True))
 
 
-def _unmatched(found: list[ComparableRow], expected: list[ComparableRow], types: Types) -> int | None:
+def _unmatched(found: list[ComparableRow], expected: list[ComparableRow], rules: Rules) -> int | None:
     """The index of an expected row that has no found row of its own; None where all have, each another."""
     left = Counter(found)
     rest: list[int] = []
@@ -209,17 +227,21 @@ def _unmatched(found: list[ComparableRow], expected: list[ComparableRow], types:
         groups[_without_numbers(row)][0].append(row)
     for index in rest:
         groups[_without_numbers(expected[index])][1].append(index)
+    anew = 0
     for key, (rows, indices) in groups.items():
         if len(rows) < len(indices):
             return indices[0]
-        unpaired = _pair(rows, [(index, expected[index]) for index in indices], types)
+        unpaired = _pair(rows, [(index, expected[index]) for index in indices], rules)
         if unpaired is None:
             continue
+        anew += 1
+        if rules.quick and anew > MAX_QUICK:
+            raise TooLongError
         # Rows that are equal were paired off first. Where others are merely close, that may have taken a row that
         # one of these needs, so all rows that differ in numbers alone are paired anew.
         all_rows = [row for row in found if _without_numbers(row) == key]
         wanted = [(index, row) for index, row in enumerate(expected) if _without_numbers(row) == key]
-        if len(wanted) > MAX_PAIRED or _pair(all_rows, wanted, types) is not None:
+        if len(wanted) > MAX_PAIRED or _pair(all_rows, wanted, rules) is not None:
             return unpaired
     return None
 
@@ -228,11 +250,12 @@ def _without_numbers(row: ComparableRow) -> ComparableRow:
     return tuple((kind, None) if isinstance(value, int | float | Decimal) else (kind, value) for kind, value in row)
 
 
-def _pair(rows: list[ComparableRow], wanted: list[tuple[int, ComparableRow]], types: Types) -> int | None:
+def _pair(rows: list[ComparableRow], wanted: list[tuple[int, ComparableRow]], rules: Rules) -> int | None:
     """Pair each wanted row with a row close to it, each with another; the index of one that stays alone, or None.
 
     Sorted rows mostly pair as they stand. Else it is a maximum matching, by augmenting paths (Berge 1957).
     """
+    types = rules.types
     if not wanted:
         return None
     if len(rows) != len(wanted):
@@ -245,6 +268,8 @@ def _pair(rows: list[ComparableRow], wanted: list[tuple[int, ComparableRow]], ty
     apart = [index for row, (index, other) in zip(rows, wanted, strict=True) if not _same_row(row, other, types)]
     if not apart or len(rows) > MAX_PAIRED:
         return apart[0] if apart else None
+    if rules.quick and len(rows) > MAX_QUICK:
+        raise TooLongError
     close = [[place for place, row in enumerate(rows) if _same_row(row, other, types)] for _, other in wanted]
     owner: dict[int, int] = {}
     for start in range(len(wanted)):
@@ -284,6 +309,10 @@ def _some_order_differs(found: Table, expected: Table, rules: Rules) -> str | No
     Columns are placed one by one; after each, the rows must be equal as far as they are placed.
     """
     width = len(expected.rows[0])
+    if _arranged_differ(found, expected, range(width), rules) is None:
+        return None
+    if rules.quick:
+        raise TooLongError
     pairs: dict[tuple[int, int], tuple[Column, Column] | None] = {}
 
     def pair(place: int, index: int) -> tuple[Column, Column] | None:

@@ -11,7 +11,7 @@ from sandbox.cell.values import ValuesError, encode
 from verifiers.base import BadItemError
 from verifiers.sql.config import SqlConfig
 from verifiers.sql.reference import Blob, GivenRows, GivenState, GoldQuery, GoldStatements, Reference
-from verifiers.sql.sqltext import changes_data, depends_on_moment, is_ordered
+from verifiers.sql.sqltext import changes_data, depends_on_moment, is_ordered, makes_moments
 
 MAX_KEPT = 256
 MAX_KEPT_BYTES = 8 * 2**20
@@ -35,7 +35,7 @@ class Asked:
     given: bytes | None
     """Given rows or contents, encoded as `DatabaseRun.result` is; where contents are given, of the tables named."""
     transient: bool
-    """The gold statements may ask for the time."""
+    """The gold statements, or the fixture, may ask for the time."""
 
     @property
     def need(self) -> Need:
@@ -43,8 +43,11 @@ class Asked:
         return self.gold, self.state
 
 
-def asked(reference: Reference, config: SqlConfig) -> Asked:
-    """Read a reference by the configuration. Raises `BadItemError` where the two do not go together."""
+def asked(reference: Reference, config: SqlConfig, *, of_moment: bool) -> Asked:
+    """Read a reference by the configuration, whose own setup is `of_moment` or not (`sqltext.makes_moments`).
+
+    Raises `BadItemError` where the two do not go together.
+    """
     setup = "\n".join(filter(None, (config.setup, reference.setup)))
     compare = config.compare
     gold: str | None = None
@@ -80,7 +83,7 @@ def asked(reference: Reference, config: SqlConfig) -> Asked:
         compare in ("state", "both"),
         ordered,
         given,
-        gold is not None and depends_on_moment(gold, config.dialect),
+        gold is not None and (of_moment or makes_moments(reference.setup) or depends_on_moment(gold, config.dialect)),
     )
 
 

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sandbox.cell.values import ValuesError
-from verifiers.base import Context, GuardLimits, Outcome, Verdict, clip, guard_fault
+from verifiers.base import Context, GivingWay, GuardLimits, Outcome, Verdict, clip, guard_fault
 from verifiers.databases import DatabaseRun, RunFault, RunLimits
 from verifiers.sql.cells import Types
-from verifiers.sql.compare import Result, Rules, Table, read_result, rows_differ, tables_differ
+from verifiers.sql.compare import (
+    Result,
+    Rules,
+    Table,
+    TooLongError,
+    is_told_apart,
+    read_result,
+    rows_differ,
+    tables_differ,
+)
 
 INLINE_BYTES = 16 * 1024
 """Bytes of two encoded results that are compared in a millisecond or two."""
@@ -84,12 +93,17 @@ async def compared(comparisons: Sequence[Comparison], ctx: Context) -> list[Verd
     """A verdict for each comparison."""
     verdicts: list[Verdict | None] = [None] * len(comparisons)
     large: list[int] = []
+    turn = GivingWay()
     for index, comparison in enumerate(comparisons):
         size = len(comparison.found) + len(comparison.expected.result) + len(comparison.expected.given or b"")
         if size > INLINE_BYTES:
             large.append(index)
-        else:
-            verdicts[index] = _verdict(compare(comparison))
+            continue
+        await turn.over()
+        try:
+            verdicts[index] = _verdict(compare(replace(comparison, rules=replace(comparison.rules, quick=True))))
+        except TooLongError:
+            large.append(index)
     if large:
         payloads = [_payload(comparisons[index]) for index in large]
         results = await ctx.guard.run(f"{__name__}:compare_payload", payloads, limits=LIMITS, deadline=ctx.deadline)
@@ -99,6 +113,8 @@ async def compared(comparisons: Sequence[Comparison], ctx: Context) -> list[Verd
 
 
 def _verdict(found: dict[str, Any]) -> Verdict:
+    if found["unusable"]:
+        return Verdict.bad_item(found["unusable"])
     if found["invalid"]:
         return Verdict(Outcome.REJECTED, 0.0, {"stage": "run", "error": clip(found["invalid"])})
     if found["why"] is None:
@@ -135,9 +151,20 @@ def compare_payload(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def compare(comparison: Comparison) -> dict[str, Any]:
-    """`{"stage", "why": null where all is right, "invalid": why the found result is none, "full"}`."""
-    expected = _expected(comparison.expected)
+    """`{"stage", "why": null where all is right, "invalid": why the found result is none, "unusable", "full"}`.
+
+    `unusable` says why nothing can equal the expected result. Raises `TooLongError`, where rules want it quick.
+    """
+    try:
+        expected = _expected(comparison.expected)
+    except ValuesError as error:
+        return _no_comparison(unusable=f"reference: the gold statements leave what cannot be compared: {error}")
     rules = comparison.rules
+    names = expected.table.names if comparison.rows and expected.table else None
+    if rules.columns == "name" and names is not None and not is_told_apart(names):
+        return _no_comparison(
+            unusable="reference: columns are compared by name, and the expected rows have two of one name; use AS"
+        )
     stage, why = "rows", None
     try:
         found = read_result(comparison.found, _MAX_BYTES)
@@ -147,13 +174,17 @@ def compare(comparison: Comparison) -> dict[str, Any]:
             why = rows_differ(found.table, expected.table, rules)
         if comparison.state and why is None:
             stage = "state"
-            why = tables_differ(found.tables, expected.tables or {}, rules.types)
+            why = tables_differ(found.tables, expected.tables or {}, rules.types, quick=rules.quick)
     except ValuesError as error:
-        return {"stage": "run", "why": None, "invalid": f"no result: {error}", "full": {}}
+        return _no_comparison(invalid=f"no result: {error}")
     full = {}
     if comparison.rows:
         full = {"found": _shown(found.table), "expected": _shown(expected.table)}
-    return {"stage": stage, "why": why, "invalid": "", "full": full}
+    return {"stage": stage, "why": why, "invalid": "", "unusable": "", "full": full}
+
+
+def _no_comparison(*, invalid: str = "", unusable: str = "") -> dict[str, Any]:
+    return {"stage": "run", "why": None, "invalid": invalid, "unusable": clip(unusable, 300), "full": {}}
 
 
 def _expected(expected: Expected) -> Result:

@@ -9,8 +9,8 @@ from sandbox.base import Limits
 from tests.verifiers.support import ANY_TEXT, configured
 from verifiers.base import ConfigError
 from verifiers.code.config import CodeConfig
-from verifiers.in_sandbox import LimitsConfig
 from verifiers.code.files import MAX_BYTES, MAX_FILES, FileError, encoded
+from verifiers.in_sandbox import LimitsConfig
 
 
 @pytest.mark.parametrize(

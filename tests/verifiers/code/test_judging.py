@@ -270,7 +270,8 @@ async def test_tests_that_are_broken_before_they_begin() -> None:
 async def test_faults_of_the_sandbox_are_unscored(error: SandboxError, type: ErrorType, message: str) -> None:
     verdict = await score("code", sandbox=ScriptedSandbox(error=error), completion="x", reference=TWO)
     assert verdict.error is not None
-    assert (verdict.error.type, verdict.error.retryable, verdict.score) == (type, True, None)
+    lasting = isinstance(error, NotOfferedError)
+    assert (verdict.error.type, verdict.error.retryable, verdict.score) == (type, not lasting, None)
     assert verdict.error.message.startswith(message)
 
 
