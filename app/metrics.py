@@ -50,6 +50,14 @@ BACKEND_DOWN = Gauge(
     "assay_backend_down", "Whether a backend failed so often that it is left alone.", ["backend"],
     multiprocess_mode="livemax",
 )  # fmt: skip
+BACKEND_PROMPT_TOKENS = Counter("assay_backend_prompt_tokens_total", "Tokens of prompts to chat models.", ["backend"])
+BACKEND_COMPLETION_TOKENS = Counter(
+    "assay_backend_completion_tokens_total", "Tokens of answers of chat models.", ["backend"]
+)
+BACKEND_COST = Counter("assay_backend_cost_total", "Cost of chat models, in their prices' currency.", ["backend"])
+BACKEND_REUSED = Counter(
+    "assay_backend_reused_total", "Answers of chat models given again to the same request.", ["backend"]
+)
 
 SANDBOX_COUNTERS = {
     "runs": SANDBOX_RUNS,

@@ -195,9 +195,13 @@ class Registry:
             if issubclass(config, KindConfig) and not config.is_part:
                 raise Problem("invalid-config", f"the kind {kind} cannot be part of another", pointer=at + place)
         for place, name in needs.backends.items():
-            if self._backends is None or not await self._backends.exists(name):
-                detail = f"no backend {wire.quote(name)}; an operator adds one with 'assay backends add'"
-                raise Problem("invalid-config", detail, pointer=at + place)
+            type = needs.backend_type
+            if self._backends is not None and await self._backends.exists(name, type):
+                continue
+            detail = f"no backend {wire.quote(name)}; an operator adds one with 'assay backends add'"
+            if self._backends is not None and await self._backends.exists(name):
+                detail = f"the backend {wire.quote(name)} is not of the type {type}, which this kind asks"
+            raise Problem("invalid-config", detail, pointer=at + place)
 
     async def _named_part(self, project_id: UUID, name: str, at: str) -> str:
         """The kind of a part's `name@version`."""

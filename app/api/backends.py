@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from dataclasses import asdict
@@ -29,8 +30,8 @@ from app.api.deps import (
 )
 from app.auth import Principal
 from app.backends.addresses import Reach, reach
-from app.backends.config import MAX_HEADERS, BackendLimits, BackendType, BackendUrl, HeaderName
-from app.backends.directory import place
+from app.backends.config import MAX_HEADERS, BackendLimits, BackendUrl, ChatModel, HeaderName
+from app.backends.directory import Directory, place
 from app.backends.secrets import Secret, SecretError, Vault
 from app.errors import Problem
 from app.idempotency import Answer, answer_once
@@ -39,12 +40,15 @@ from app.store import backends as store
 from app.store.database import Connection
 from app.store.ids import uuid7
 from verifiers.base import Item, Strict
-from verifiers.lent import BackendError
+from verifiers.chat import ChatMessage, ChatRequest
+from verifiers.lent import BackendError, BackendType
 from verifiers.remote import asked, judged
 
 router = APIRouter(tags=["backends"])
 
 TEST_S = 30.0
+QUESTION = "What is 6 times 7? Answer with the number alone."
+CHAT_PATH = "/chat/completions"
 ALLOW_PRIVATE = (
     "Whether it may be on this machine or a private network. Link-local addresses and cloud metadata never are."
 )
@@ -55,9 +59,14 @@ class CreateBackend(Strict):
     """A server that verifiers may ask."""
 
     name: str = Field(pattern=f"^{NAME}$", description="What verifiers call it.", examples=["style-checker"])
-    type: BackendType = Field("verifier", description="verifier: a verifier of yours, for the kind `remote`.")
+    type: BackendType = Field(
+        "verifier",
+        description="verifier: a verifier of yours, for the kind `remote`; chat: a language model behind an "
+        "OpenAI-compatible API, for the kind `judge`.",
+    )
     url: BackendUrl = Field(
-        description="Where requests are posted to; people who may ask it do not see it. Put no key into it.",
+        description="Where requests are posted to, or the base URL of a chat model's API, such as "
+        "`https://api.openai.com/v1`; people who may ask it do not see it. Put no key into it.",
         examples=["https://verifier.example.com/score"],
     )
     key: SecretStr | None = Field(None, description=f"Sent as `Authorization: Bearer ...`: {KEYS}.")
@@ -68,6 +77,7 @@ class CreateBackend(Strict):
     )
     allow_private: bool = Field(False, description=ALLOW_PRIVATE)
     limits: BackendLimits = Field(default_factory=BackendLimits, description="Bounds of the requests to it.")
+    chat: ChatModel | None = Field(None, description="Of the type chat, and only of it: the model and its prices.")
 
 
 class Backend(BaseModel):
@@ -80,17 +90,18 @@ class Backend(BaseModel):
     headers: dict[str, str] = Field(description="By name: `stored`, or the variable that has the value.")
     allow_private: bool = Field(description=ALLOW_PRIVATE)
     limits: BackendLimits
+    chat: ChatModel | None
     created_at: datetime
     archived_at: datetime | None
 
 
 class BackendTest(BaseModel):
-    """What came of asking a backend about one item."""
+    """What came of asking a backend."""
 
     name: str
     ok: bool
     ms: float
-    message: str = Field(description="The score that it gave, or what is wrong.")
+    message: str = Field(description="What it answered, or what is wrong.")
 
 
 def backend_json(backend: store.Backend) -> dict[str, Any]:
@@ -103,6 +114,7 @@ def backend_json(backend: store.Backend) -> dict[str, Any]:
         "headers": {secret["header"]: Secret(**secret).shown for secret in backend.secrets},
         "allow_private": backend.allow_private,
         "limits": backend.limits,
+        "chat": backend.chat,
         "created_at": backend.created_at.isoformat(),
         "archived_at": None if backend.archived_at is None else backend.archived_at.isoformat(),
     }
@@ -124,6 +136,7 @@ async def create_backend(request: Request) -> Response:
     async with Received(request, CreateBackend) as body:
         wanted = body.value
         _check_address(wanted)
+        _check_type(wanted)
         id = uuid7()
         secrets = _kept(state.backends.vault, wanted, id)
 
@@ -137,6 +150,7 @@ async def create_backend(request: Request) -> Response:
                 allow_private=wanted.allow_private,
                 limits=wire.encode(wanted.limits.model_dump()),
                 secrets=wire.encode([asdict(secret) for secret in secrets]),
+                chat=None if wanted.chat is None else wire.encode(wanted.chat.model_dump()),
             )
             if made is None:
                 detail = f"a backend named {wanted.name!r} exists; remove it first, or choose another name"
@@ -156,6 +170,24 @@ def _check_address(wanted: CreateBackend) -> None:
         raise Problem("invalid-body", "/url: no backend may be at this address", pointer="/url")
     if found is Reach.PRIVATE and not wanted.allow_private:
         detail = "/url: this address is private; send allow_private: true if it is meant"
+        raise Problem("invalid-body", detail, pointer="/url")
+
+
+def _check_type(wanted: CreateBackend) -> None:
+    """Refuse what does not belong to the type."""
+    if wanted.type != "chat":
+        for pointer, given in (
+            ("/chat", wanted.chat is not None),
+            ("/limits/tokens_per_minute", wanted.limits.tokens_per_minute is not None),
+        ):
+            if given:
+                detail = f"{pointer}: belongs to backends of the type chat; send type: chat if it is one"
+                raise Problem("invalid-body", detail, pointer=pointer)
+    elif wanted.chat is None:
+        detail = '/chat: a backend of the type chat needs its model, such as {"model": "gpt-4.1-mini"}'
+        raise Problem("invalid-body", detail, pointer="/chat")
+    elif URL(wanted.url).path.rstrip("/").endswith(CHAT_PATH):
+        detail = f"/url: give the base URL, without {CHAT_PATH}, which the service adds"
         raise Problem("invalid-body", detail, pointer="/url")
 
 
@@ -208,23 +240,53 @@ async def archive_backend(request: Request, name: str) -> Response:
 @router.post("/backends/{name}/test", response_model=BackendTest, operation_id="test_backend")
 @unrecorded
 async def test_backend(request: Request, name: str) -> Response:
-    """Ask a backend about a made-up item; for admin keys of the project `default`. Nothing is recorded."""
+    """Ask a backend about a made-up item, or a chat model a question; for admin keys of the project `default`.
+
+    Nothing is recorded.
+    """
     state = services(request)
     await _operator(request)
     if not re.fullmatch(NAME, name) or not await state.backends.exists(name):
         raise _unknown(name)
-    item = Item(id="test", prompt="What is 6 times 7?", completion="42", reference="42")
+    chats = await state.backends.exists(name, "chat")
     started = time.monotonic()
     try:
-        answer = await state.backends.post(name, asked([item], TEST_S), deadline=started + TEST_S)
-        [verdict] = judged(answer, [item], name)
+        ok, message = await (_ask_chat if chats else _ask_verifier)(state.backends, name, started + TEST_S)
     except BackendError as error:
         ok, message = False, str(error)
-    else:
-        ok = verdict.error is None
-        message = f"it gave the score {verdict.score}" if verdict.error is None else verdict.error.message
     ms = round((time.monotonic() - started) * 1000, 3)
     return json_response(wire.encode({"name": name, "ok": ok, "ms": ms, "message": message}))
+
+
+async def _ask_verifier(backends: Directory, name: str, deadline: float) -> tuple[bool, str]:
+    """Whether a verifier judges an item, and what it said. Raises `BackendError`."""
+    item = Item(id="test", prompt="What is 6 times 7?", completion="42", reference="42")
+    answer = await backends.post(name, asked([item], TEST_S), deadline=deadline)
+    [verdict] = judged(answer, [item], name)
+    if verdict.error is not None:
+        return False, verdict.error.message
+    return True, f"it gave the score {verdict.score}"
+
+
+async def _ask_chat(backends: Directory, name: str, deadline: float) -> tuple[bool, str]:
+    """Whether a chat model answers, and what it said and is able to. Raises `BackendError`."""
+    # without a seed, so that it is asked and no answer is reused; at the temperature that every model takes
+    question = ChatRequest((ChatMessage("user", QUESTION),), max_tokens=100, temperature=1.0)
+    answer = await backends.chat(name, question, deadline=deadline)
+    if not answer.text.strip():
+        why = (
+            "refused"
+            if answer.refusal
+            else f"answered nothing (finish_reason: {wire.quote(str(answer.finish_reason))})"
+        )
+        return False, f"the backend {name} {why}"
+    try:
+        async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+            able = await backends.abilities(name)
+    except TimeoutError:
+        return True, f"it answered {wire.quote(answer.text)}; what else it is able to was not found out in time"
+    schema, logprobs = ("yes" if one else "no" for one in (able.json_schema, able.logprobs))
+    return True, f"it answered {wire.quote(answer.text)}; JSON schemas: {schema}, log-probabilities: {logprobs}"
 
 
 def _unknown(name: str) -> Problem:

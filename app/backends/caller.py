@@ -7,8 +7,8 @@ import random
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from app import metrics, wire
 from app.backends.addresses import RefusedAddressError, require
 from app.backends.breaker import Breaker
 from app.backends.config import BackendLimits
+from app.backends.rates import Rates, TooLateError
 from app.backends.resolver import CheckedResolver, Lookup
 from app.errors import Problem
 from verifiers.base import ErrorType
@@ -28,6 +29,8 @@ FIRST_PAUSE_S, LAST_PAUSE_S = 0.1, 5.0
 """Before a further try: the first pause, doubled each time up to the last."""
 PATIENT_S = 5.0
 """A caller in more haste than that does not show that a backend is down."""
+MAX_REFUSAL = 65_536
+"""Bytes that are read of what a backend says with a status of 400 to 499."""
 _HEADERS = {
     "Content-Type": "application/json",
     "Accept": "application/json",
@@ -44,6 +47,16 @@ class _PassingError(Exception):
         self.down = down
         """Whether it shows that the backend is down."""
         self.pause_s = pause_s
+
+
+class RefusedError(BackendError):
+    """The backend answered with a status of 400 to 499 that is none of those that may pass: 408 and 429."""
+
+    def __init__(self, message: str, status: int, content: Any) -> None:
+        super().__init__(ErrorType.BACKEND_FAULT, message, retryable=False)
+        self.status = status
+        self.content = content
+        """The JSON value that came with it; None where that is none. It may quote anything, a key too."""
 
 
 class Caller:
@@ -67,6 +80,7 @@ class Caller:
         self._limits = limits
         self._turns = asyncio.Semaphore(max(1, limits.concurrency // workers))
         self._breaker = Breaker()
+        self.rates = Rates(limits.requests_per_minute, limits.tokens_per_minute, workers)
         self.running = 0
         """Requests that wait or run."""
 
@@ -99,14 +113,24 @@ class Caller:
         if connector is not None:
             await connector.close()
 
-    async def post(self, body: bytes, *, deadline: float) -> Any:
-        """See `verifiers.lent.Backends.post`."""
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keeps it from being closed as idle."""
         self.running += 1
         try:
-            async with self._turn(deadline):
-                return await self._tried(body, deadline)
+            yield
         finally:
             self.running -= 1
+
+    async def post(self, encode: Callable[[], bytes], *, deadline: float, tokens: int = 0) -> Any:
+        """See `verifiers.lent.Backends.post`; raises `RefusedError` for what the backend refused.
+
+        `encode` gives the body, when its turn has come: of a thousand that wait, none is held. `tokens` is what each
+        try takes of the backend's tokens per minute.
+        """
+        with self.in_use():
+            async with self._turn(deadline):
+                return await self._tried(encode(), deadline, tokens)
 
     @asynccontextmanager
     async def _turn(self, deadline: float) -> AsyncIterator[None]:
@@ -120,13 +144,19 @@ class Caller:
         finally:
             self._turns.release()
 
-    async def _tried(self, body: bytes, deadline: float) -> Any:
+    async def _tried(self, body: bytes, deadline: float, tokens: int) -> Any:
         """The answer, from one of several tries."""
         pause = FIRST_PAUSE_S
         for left in range(self._limits.retries, -1, -1):
             if not self._breaker.admit():
                 metrics.BACKEND_REQUESTS.labels(self._name, "not_sent").inc()
                 raise self._unavailable("has failed several times in a row, and is left alone for some seconds")
+            try:
+                await self.rates.admit(tokens, deadline)
+            except TooLateError:
+                raise self._unavailable(
+                    "is at its limit of requests or tokens per minute until the deadline"
+                ) from None
             try:
                 answer = await self._observed(body, deadline)
             except _PassingError as error:
@@ -190,21 +220,18 @@ class Caller:
 
     async def _answer(self, response: aiohttp.ClientResponse) -> Any:
         status = response.status
-        if status == 429 or status >= 500:
+        if status in (408, 429) or status >= 500:
             # 500 is about this request, and an answer; the others are about the server
             raise _PassingError(f"answered {status}", down=status > 500, pause_s=_asked_for(response))
         if 300 <= status < 400:
             raise self._fault(f"answered {status}; redirects are not followed")
+        if 400 <= status < 500:
+            said = f"the backend {self._name} answered {status}"
+            raise RefusedError(said, status, await _refusal(response))
         if not 200 <= status < 300:
             raise self._fault(f"answered {status}")
         try:
-            content = await wire.read_body(
-                response.content.iter_any(),
-                content_length=response.headers.get("Content-Length"),
-                content_encoding=response.headers.get("Content-Encoding"),
-                limit=self._limits.answer_kb * 1024,
-            )
-            return wire.decode(content)
+            return await _read(response, self._limits.answer_kb * 1024)
         except Problem as problem:
             if problem.name == "body-too-large":
                 raise self._fault(f"answered more than {self._limits.answer_kb} KiB") from None
@@ -217,6 +244,26 @@ class Caller:
 
     def _fault(self, what: str) -> BackendError:
         return BackendError(ErrorType.BACKEND_FAULT, f"the backend {self._name} {what}", retryable=False)
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int) -> Any:
+    """The JSON value of a response. Raises `Problem`."""
+    return wire.decode(
+        await wire.read_body(
+            response.content.iter_any(),
+            content_length=response.headers.get("Content-Length"),
+            content_encoding=response.headers.get("Content-Encoding"),
+            limit=limit,
+        )
+    )
+
+
+async def _refusal(response: aiohttp.ClientResponse) -> Any:
+    """What a backend says to a refusal, if it can be read: the status is an answer without it."""
+    try:
+        return await _read(response, MAX_REFUSAL)
+    except (Problem, aiohttp.ClientError):
+        return None
 
 
 def _asked_for(response: aiohttp.ClientResponse) -> float:

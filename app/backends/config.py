@@ -10,8 +10,6 @@ from yarl import URL
 
 from verifiers.base import Strict
 
-BackendType = Literal["verifier"]
-"""What a backend speaks: `verifier` is a user's own verifier, as the kind `remote` asks it."""
 MAX_URL = 2_000
 MAX_HEADERS = 16
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
@@ -51,6 +49,10 @@ BackendUrl = Annotated[str, AfterValidator(_usable)]
 HeaderName = Annotated[str, AfterValidator(_sendable)]
 
 
+Able = Literal["auto", "yes", "no"]
+_AUTO = "auto: found out by a small request"
+
+
 class BackendLimits(Strict):
     """Bounds of the requests to a backend."""
 
@@ -58,8 +60,31 @@ class BackendLimits(Strict):
     connect_s: float = Field(5.0, ge=0.1, le=60.0, description="Seconds to connect, name lookup included.")
     timeout_s: float = Field(30.0, ge=0.1, le=600.0, description="Seconds for one try, the whole answer included.")
     retries: int = Field(
-        2, ge=0, le=10, description="Further tries after a broken connection, 429 or 5xx, within the deadline."
+        2, ge=0, le=10, description="Further tries after a broken connection, 408, 429 or 5xx, within the deadline."
     )
     answer_kb: int = Field(
         1_024, ge=1, le=8_192, description="KiB of an answer, decompressed; a larger one is a fault."
     )
+    requests_per_minute: int | None = Field(
+        None, ge=1, le=10**6, description="Requests a minute, shared by the service's API processes. null: no limit."
+    )
+    tokens_per_minute: int | None = Field(
+        None,
+        ge=1,
+        le=10**9,
+        description="Tokens a minute of a chat model, prompts and answers, shared likewise. null: no limit.",
+    )
+
+
+class ChatModel(Strict):
+    """What a backend of the type `chat` has besides."""
+
+    model: str = Field(
+        min_length=1, max_length=200, description="The model's name at that server.", examples=["gpt-4.1-mini"]
+    )
+    price_in: float | None = Field(
+        None, ge=0, le=1e6, description="Price of a million prompt tokens, in a currency of your choice."
+    )
+    price_out: float | None = Field(None, ge=0, le=1e6, description="Price of a million tokens of answers.")
+    json_schema: Able = Field("auto", description=f"Whether its answers can be bound to a JSON schema; {_AUTO}.")
+    logprobs: Able = Field("auto", description=f"Whether it gives log-probabilities; {_AUTO}.")

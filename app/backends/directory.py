@@ -7,27 +7,40 @@ import time
 from typing import Any
 
 import structlog
+from yarl import URL
 
 from app import wire
+from app.backends.answers import Answers
 from app.backends.caller import Caller
-from app.backends.config import BackendLimits
+from app.backends.chat_server import ChatServer
+from app.backends.config import BackendLimits, ChatModel
 from app.backends.resolver import Lookup, system_lookup
 from app.backends.secrets import Secret, SecretError, Vault
 from app.errors import Problem
 from app.store import backends as store
 from app.store.database import Database
 from verifiers.base import ErrorType
-from verifiers.lent import BackendError
+from verifiers.chat import Abilities, ChatAnswer, ChatRequest
+from verifiers.lent import BackendError, BackendType
 
 log = structlog.get_logger()
 
+Server = Caller | ChatServer
 TRUST_S = 1.0
 """How long what is known of a name is believed before the database is asked again."""
+FIND_S = 10.0
+"""How long a look-up may take where nobody sets a deadline."""
 
 
 def place(backend_id: object, url: str, header: str) -> str:
     """What a stored key is bound to."""
     return f"{backend_id}\n{url}\n{header}"
+
+
+def chat_url(base: str) -> str:
+    """Where chat requests are posted to: below the base URL, whose query is kept (`?api-version=...`)."""
+    url = URL(base)
+    return str(url.joinpath("chat", "completions").with_query(url.query))
 
 
 class Directory:
@@ -38,27 +51,31 @@ class Directory:
         self._database = database
         self._workers = workers
         self._lookup = lookup
-        self._known: dict[str, tuple[Caller, float]] = {}
-        self._retired: list[Caller] = []
-        self._finding: dict[str, asyncio.Task[Caller | None]] = {}
+        self._answers = Answers()
+        self._known: dict[str, tuple[Server, float]] = {}
+        self._retired: list[Server] = []
+        self._finding: dict[str, asyncio.Task[Server | None]] = {}
 
-    async def exists(self, name: str) -> bool:
+    async def exists(self, name: str, type: BackendType | None = None) -> bool:
         """See `verifiers.lent.Backends`. Raises `Problem` (503) where the database cannot be reached."""
         async with self._database.begin() as connection:
-            return await store.find(connection, name) is not None
+            found = await store.find(connection, name)
+        return found is not None and type in (None, found.type)
 
     async def post(self, name: str, body: Any, *, deadline: float) -> Any:
         """See `verifiers.lent.Backends`."""
-        try:
-            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                caller = await self._caller(name)
-        except (TimeoutError, Problem):
-            raise _unavailable(f"the backend {name} could not be looked up", retryable=True) from None
-        except SecretError as error:
-            raise _unavailable(f"the backend {name} has no usable key: {error}", retryable=False) from None
-        if caller is None:
-            raise _unavailable(f"there is no backend {name} any more", retryable=False)
-        return await caller.post(wire.encode(body).encode(), deadline=deadline)
+        caller = await self._server(name, deadline)
+        if not isinstance(caller, Caller):
+            raise _unavailable(f"the backend {name} is a chat model, and no verifier", retryable=False)
+        return await caller.post(lambda: wire.encode(body).encode(), deadline=deadline)
+
+    async def abilities(self, name: str) -> Abilities:
+        """See `verifiers.lent.Backends`."""
+        return await (await self._chat_server(name, time.monotonic() + FIND_S)).abilities()
+
+    async def chat(self, name: str, request: ChatRequest, *, deadline: float) -> ChatAnswer:
+        """See `verifiers.lent.Backends`."""
+        return await (await self._chat_server(name, deadline)).chat(request, deadline=deadline)
 
     def forget(self, name: str) -> None:
         """Ask the database at the next request: the backend was changed in this process."""
@@ -68,11 +85,30 @@ class Directory:
 
     async def close(self) -> None:
         """Close every connection."""
-        for caller in [*(caller for caller, _ in self._known.values()), *self._retired]:
-            await caller.close()
+        for server in [*(server for server, _ in self._known.values()), *self._retired]:
+            await server.close()
         self._known.clear()
 
-    async def _caller(self, name: str) -> Caller | None:
+    async def _chat_server(self, name: str, deadline: float) -> ChatServer:
+        server = await self._server(name, deadline)
+        if not isinstance(server, ChatServer):
+            raise _unavailable(f"the backend {name} is a verifier, and no chat model", retryable=False)
+        return server
+
+    async def _server(self, name: str, deadline: float) -> Server:
+        """The backend of that name, looked up by the deadline. Raises `BackendError`."""
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                server = await self._looked_up(name)
+        except (TimeoutError, Problem):
+            raise _unavailable(f"the backend {name} could not be looked up", retryable=True) from None
+        except SecretError as error:
+            raise _unavailable(f"the backend {name} has no usable key: {error}", retryable=False) from None
+        if server is None:
+            raise _unavailable(f"there is no backend {name} any more", retryable=False)
+        return server
+
+    async def _looked_up(self, name: str) -> Server | None:
         known = self._known.get(name)
         if known is not None and known[1] > time.monotonic():
             return known[0]
@@ -82,50 +118,52 @@ class Directory:
             finding.add_done_callback(lambda done: self._found(name, done))
         return await asyncio.shield(finding)
 
-    def _found(self, name: str, done: asyncio.Task[Caller | None]) -> None:
+    def _found(self, name: str, done: asyncio.Task[Server | None]) -> None:
         self._finding.pop(name, None)
         if not done.cancelled():
             done.exception()  # whoever asked may have stopped waiting for it
 
-    async def _find(self, name: str) -> Caller | None:
+    async def _find(self, name: str) -> Server | None:
         async with self._database.begin() as connection:
             backend = await store.find(connection, name)
         known = self._known.pop(name, None)
         if known is not None and backend is not None and known[0].id == backend.id:
-            caller = known[0]
+            server = known[0]
         else:
             if known is not None:
                 self._retired.append(known[0])
             await self._close_retired()
             if backend is None:
                 return None
-            caller = self._made(backend)
-        self._known[name] = (caller, time.monotonic() + TRUST_S)
-        return caller
+            server = self._made(backend)
+        self._known[name] = (server, time.monotonic() + TRUST_S)
+        return server
 
-    def _made(self, backend: store.Backend) -> Caller:
+    def _made(self, backend: store.Backend) -> Server:
         headers: dict[str, str] = {}
         for member in backend.secrets:
             secret = Secret(**member)
             bound = place(backend.id, backend.url, secret.header)
             headers[secret.header] = secret.scheme + self.vault.value(secret.source, bound)
-        return Caller(
+        model = None if backend.chat is None else ChatModel.model_validate(backend.chat)
+        caller = Caller(
             backend.id,
             backend.name,
-            backend.url,
+            backend.url if model is None else chat_url(backend.url),
             BackendLimits.model_validate(backend.limits),
             headers,
             allow_private=backend.allow_private,
             lookup=self._lookup,
             workers=self._workers,
         )
+        return caller if model is None else ChatServer(caller, backend.name, model, self._answers)
 
     async def _close_retired(self) -> None:
         """Close those whose last request has ended."""
-        idle = [caller for caller in self._retired if not caller.running]
-        self._retired = [caller for caller in self._retired if caller.running]
-        for caller in idle:
-            await caller.close()
+        idle = [server for server in self._retired if not server.running]
+        self._retired = [server for server in self._retired if server.running]
+        for server in idle:
+            await server.close()
 
 
 def _unavailable(message: str, *, retryable: bool) -> BackendError:

@@ -23,6 +23,7 @@ commands = typer.Typer(
 COLUMNS = {
     "name": "name",
     "type": "type",
+    "model": "model",
     "url": "url",
     "private": "allow_private",
     "created": "created_at",
@@ -33,8 +34,18 @@ VALUE_HELP = "env:ASSAY_BACKEND_... for a variable of the service, or the value 
 @commands.command("add")
 def add(
     name: Annotated[str, typer.Argument(help="What verifiers call it.")],
-    at: Annotated[str, typer.Argument(metavar="ADDRESS", help="The URL that requests are posted to.")],
-    type: Annotated[str, typer.Option(help="What it speaks: verifier.")] = "verifier",
+    at: Annotated[
+        str,
+        typer.Argument(
+            metavar="ADDRESS", help="Its URL; of a chat model the base URL, as in https://api.openai.com/v1."
+        ),
+    ],
+    type: Annotated[str, typer.Option(help="What it is: verifier or chat.")] = "verifier",
+    model: Annotated[str | None, typer.Option(help="chat: the model's name at that server.")] = None,
+    rpm: Annotated[int | None, typer.Option(help="Requests a minute at most.")] = None,
+    tpm: Annotated[int | None, typer.Option(help="chat: tokens a minute at most.")] = None,
+    price_in: Annotated[float | None, typer.Option(help="chat: price of a million prompt tokens.")] = None,
+    price_out: Annotated[float | None, typer.Option(help="chat: price of a million tokens of answers.")] = None,
     bearer: Annotated[str | None, typer.Option(help=f"Sent as a bearer token: {VALUE_HELP}.")] = None,
     header: Annotated[
         list[str] | None, typer.Option(help=f"NAME=VALUE, several times for several; VALUE is {VALUE_HELP}.")
@@ -45,18 +56,23 @@ def add(
     limits: Annotated[
         str, typer.Option(help="JSON: concurrency, connect_s, timeout_s, retries, answer_kb; the rest as it is.")
     ] = "{}",
+    chat: Annotated[str, typer.Option(help="chat, JSON: json_schema, logprobs, each auto, yes or no.")] = "{}",
     url: Url = None,
     key: Key = None,
 ) -> None:
     """Add a backend. Its keys are shown to nobody from then on."""
+    rates = {"requests_per_minute": rpm, "tokens_per_minute": tpm}
+    about = {"model": model, "price_in": price_in, "price_out": price_out}
     wanted: dict[str, Any] = {
         "name": name,
         "type": type,
         "url": at,
         "headers": dict(_header(text) for text in header or ()),
         "allow_private": allow_private,
-        "limits": _json(limits),
+        "limits": _json("--limits", limits, rates),
     }
+    if found := _json("--chat", chat, about):
+        wanted["chat"] = found
     if bearer is not None:
         wanted["key"] = bearer
     body = wire.encode(wanted)
@@ -75,13 +91,17 @@ def _header(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _json(text: str) -> Any:
+def _json(option: str, text: str, more: dict[str, Any]) -> Any:
+    """The object of an option, with those of `more` that are given."""
     from app.errors import Problem
 
     try:
-        return wire.decode(text.encode("utf-8", "surrogateescape"))
+        value = wire.decode(text.encode("utf-8", "surrogateescape"))
     except Problem as problem:
-        raise CommandError(f"--limits: {problem.detail}", MISUSED) from None
+        raise CommandError(f"{option}: {problem.detail}", MISUSED) from None
+    if not isinstance(value, dict):
+        raise CommandError(f"{option} is a JSON object", MISUSED)
+    return value | {name: given for name, given in more.items() if given is not None}
 
 
 @commands.command("list")
@@ -91,12 +111,15 @@ def list_(as_json: Json = False, url: Url = None, key: Key = None) -> None:
     async def work(client: Client) -> list[Any]:
         return [item async for item in client.pages("/backends")]
 
-    show_list(talk(url, key, work), COLUMNS, as_json=as_json)
+    items = talk(url, key, work)
+    if not as_json:
+        items = [item | {"model": (item["chat"] or {}).get("model")} for item in items]
+    show_list(items, COLUMNS, as_json=as_json)
 
 
 @commands.command("test")
 def test(name: Annotated[str, typer.Argument(help="The backend's name.")], url: Url = None, key: Key = None) -> None:
-    """Ask a backend about a made-up item, and say what came of it."""
+    """Ask a backend about a made-up item, or a chat model a question, and say what came of it."""
 
     async def work(client: Client) -> Answer:
         return await client.call("POST", f"/backends/{quote(name, safe='')}/test")

@@ -28,6 +28,8 @@ class Backend:
     limits: Mapping[str, Any]
     secrets: Sequence[Mapping[str, str]]
     """By `app.backends.secrets.Secret`."""
+    chat: Mapping[str, Any] | None
+    """By `app.backends.config.ChatModel`, of a chat model."""
     created_at: datetime
     archived_at: datetime | None
 
@@ -41,6 +43,7 @@ def _backend(row: Record) -> Backend:
         row.allow_private,
         json.loads(row.limits),
         json.loads(row.secrets),
+        None if row.chat is None else json.loads(row.chat),
         row.created_at,
         row.archived_at,
     )
@@ -56,8 +59,9 @@ async def create(
     allow_private: bool,
     limits: str,
     secrets: str,
+    chat: str | None = None,
 ) -> Backend | None:
-    """A new backend (limits and secrets are JSON text), or None where a live one has the name."""
+    """A new backend (limits, secrets and chat are JSON text), or None where a live one has the name."""
     query = (
         insert(backends)
         .values(
@@ -68,6 +72,7 @@ async def create(
             allow_private=allow_private,
             limits=limits.encode(),
             secrets=secrets.encode(),
+            chat=None if chat is None else chat.encode(),
         )
         .on_conflict_do_nothing(index_elements=["name"], index_where=backends.c.archived_at.is_(None))
         .returning(backends)

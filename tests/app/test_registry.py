@@ -23,6 +23,7 @@ from app.store.tables import BUILTIN_PROJECT
 from tests.app.store.proxy import proxied
 from tests.app.store.rows import fetch
 from verifiers.base import KINDS, ConfigError, Context, Item, KindConfig, Verdict
+from verifiers.chat import Abilities, ChatAnswer, ChatRequest
 from verifiers.lent import Cost, InlineVerifier, Needs
 
 
@@ -510,12 +511,18 @@ async def test_names_are_no_sql(database: Database, mine: UUID) -> None:
 
 
 class Servers:
-    """Backends of which one exists."""
+    """Backends of which one exists, a verifier, and one that is a chat model."""
 
-    async def exists(self, name: str) -> bool:
-        return name == "there"
+    async def exists(self, name: str, type: str | None = None) -> bool:
+        return (name, type) in (("there", None), ("there", "verifier"), ("model", None), ("model", "chat"))
 
     async def post(self, name: str, body: Any, *, deadline: float) -> Any:
+        raise AssertionError("nothing is sent to see whether it exists")
+
+    async def abilities(self, name: str) -> Abilities:
+        raise AssertionError("nothing is sent to see whether it exists")
+
+    async def chat(self, name: str, request: ChatRequest, *, deadline: float) -> ChatAnswer:
         raise AssertionError("nothing is sent to see whether it exists")
 
 
@@ -566,6 +573,16 @@ async def test_a_backend_must_exist(database: Database, mine: UUID) -> None:
     said = "no backend 'away'; an operator adds one with 'assay backends add'"
     assert await refused(registry, mine, config) == (said, "/config/server")
     assert await refused(Registry(database), mine, config) == (said, "/config/server")
+
+
+async def test_a_backend_must_be_of_the_type_that_is_asked(database: Database, mine: UUID) -> None:
+    registry = Registry(database, Servers())
+    said = "the backend 'model' is not of the type verifier, which this kind asks"
+    assert await refused(registry, mine, {"part": "echo@1", "server": "model"}) == (said, "/config/server")
+    needs = Needs(backends={"/backend": "model", "/panel/0": "there"}, backend_type="chat")
+    with pytest.raises(Problem, match="'there' is not of the type chat") as caught:
+        await registry.check_needs(mine, needs, "/config")
+    assert caught.value.pointer == "/config/panel/0"
 
 
 async def test_a_part_given_by_its_configuration_is_not_recorded(

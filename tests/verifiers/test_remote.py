@@ -32,7 +32,7 @@ class Answers:
         self._answer = answer
         self._pause_s = pause_s
 
-    async def exists(self, name: str) -> bool:
+    async def exists(self, name: str, type: str | None = None) -> bool:
         return True
 
     async def post(self, name: str, body: Any, *, deadline: float) -> Any:

@@ -137,7 +137,21 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"url": "http://[fe80::1]/", "allow_private": True}, "/url", "no backend may be at this address"),
     ({"url": "http://2130706433/", "allow_private": True}, "/url", "no backend may be at this address"),
     ({"name": "a b"}, "/name", "/name: String should match"),
-    ({"type": "oracle"}, "/type", "should be 'verifier'"),
+    ({"type": "oracle"}, "/type", "should be 'verifier' or 'chat'"),
+    ({"type": "chat"}, "/chat", "/chat: a backend of the type chat needs its model"),
+    ({"chat": {"model": "m"}}, "/chat", "belongs to backends of the type chat"),
+    ({"limits": {"tokens_per_minute": 5}}, "/limits/tokens_per_minute", "belongs to backends of the type chat"),
+    ({"type": "chat", "chat": {}}, "/chat/model", "Field required"),
+    ({"type": "chat", "chat": {"model": ""}}, "/chat/model", "at least 1"),
+    ({"type": "chat", "chat": {"model": "m", "price_in": -1}}, "/chat/price_in", "greater than or equal to 0"),
+    ({"type": "chat", "chat": {"model": "m", "logprobs": True}}, "/chat/logprobs", "'auto', 'yes' or 'no'"),
+    ({"type": "chat", "chat": {"model": "m", "more": 1}}, "/chat/more", "Extra inputs"),
+    ({"limits": {"requests_per_minute": 0}}, "/limits/requests_per_minute", "greater than or equal to 1"),
+    (
+        {"type": "chat", "chat": {"model": "m"}, "url": "https://a.example/v1/chat/completions/"},
+        "/url",
+        "give the base URL, without /chat/completions",
+    ),
     ({"headers": {"Host": "x"}}, "/headers/Host", "the service's own"),
     ({"headers": {"Proxy-Authorization": "x"}}, "/headers/Proxy-Authorization", "the service's own"),
     ({"headers": {"a b": "x"}}, "/headers/a b", "letters, digits and hyphens"),
@@ -191,3 +205,70 @@ async def test_keys_are_sent_and_are_nowhere_else(
         async with database_of(service) as connection:
             assert await rows_with(connection, hidden.encode()) == []
     assert 'assay_backend_requests_total{backend="' in everything[1]
+
+
+class Model(Judge):
+    """A chat model that is sure of the answer, and takes no schema."""
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.asked.append((dict(self.headers), body))
+        refuses = "response_format" in body
+        said: dict[str, Any] = {"choices": [{"message": {"content": "42\x1b[1m"}, "finish_reason": "stop"}]}
+        said |= {"usage": {"prompt_tokens": 20, "completion_tokens": 5}}
+        content = json.dumps({"error": {"message": "no schemas"}} if refuses else said).encode()
+        self.send_response(400 if refuses else 200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@pytest.fixture
+def model() -> Iterator[tuple[str, list[tuple[dict[str, str], Any]]]]:
+    """A chat model's base URL, and what it was asked."""
+    asked: list[tuple[dict[str, str], Any]] = []
+    handler = type("Handler", (Model,), {"asked": asked})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/v1", asked
+        server.shutdown()
+
+
+def test_life_of_a_chat_model(
+    default_project: Project, project: Project, model: tuple[str, list[Any]], judge: tuple[str, list[Any]]
+) -> None:
+    url, asked = model
+    about = {"model": "tiny", "price_in": 2.0}
+    made = add(default_project, url, type="chat", chat=about, limits={"tokens_per_minute": 10_000})
+    assert made["chat"] == about | {"price_out": None, "json_schema": "auto", "logprobs": "auto"}
+    assert made in list(default_project.pages("/backends"))
+    for _ in range(2):
+        tested = ok(default_project.post(f"/backends/{made['name']}/test"))
+        said = r"it answered '42\x1b[1m'; JSON schemas: no, log-probabilities: no"
+        assert (tested["ok"], tested["message"]) == (True, said)
+    questions = [body["messages"][0]["content"] for _, body in asked if body["max_tokens"] == 100]
+    assert len([one for one in questions if "6 times 7" in one]) == 2, "a test asks, whatever is known"
+
+    other = add(default_project, judge[0])
+    config = {"backend": made["name"], "mode": "equivalence", "output": "marker"}
+    wrong = [
+        ("remote", {"backend": made["name"]}, "/config/backend", "is not of the type verifier"),
+        ("judge", config | {"backend": other["name"]}, "/config/backend", "is not of the type chat"),
+        ("judge", config | {"panel": [other["name"]]}, "/config/panel/0", "is not of the type chat"),
+        ("judge", config | {"backend": "none"}, "/config/backend", "no backend 'none'"),
+    ]
+    for kind, refused, pointer, message in wrong:
+        answer = project.post("/verifiers", {"name": unique("v"), "kind": kind, "config": refused})
+        assert message in problem(answer, 422, "invalid-config", pointer)["detail"]
+
+    item = {"completion": "It is 42.", "reference": "42", "prompt": "6 times 7?"}
+    [verdict] = project.score({"kind": "judge", "config": config}, item)["items"]
+    assert (verdict["score"], verdict["error"]["type"]) == (None, "judge_unreadable")
+    assert verdict["detail"]["usage"] == {
+        "calls": 1,
+        "prompt_tokens": 20,
+        "completion_tokens": 5,
+        "cost": pytest.approx(4e-5),
+    }
+    metrics = default_project.get("/metrics", key=None).body.decode()
+    assert f'assay_backend_cost_total{{backend="{made["name"]}"}}' in metrics

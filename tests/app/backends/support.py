@@ -122,4 +122,4 @@ async def calling(
 
 async def post(caller: Caller, body: bytes = b"{}", seconds: float = 20.0) -> Any:
     """The answer to a request with so many seconds left."""
-    return await caller.post(body, deadline=time.monotonic() + seconds)
+    return await caller.post(lambda: body, deadline=time.monotonic() + seconds)

@@ -138,7 +138,7 @@ async def half(_: Asked, writer: asyncio.StreamWriter) -> None:
     writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{"items": ')
 
 
-@pytest.mark.parametrize("trouble", [answer(status=429), answer(status=500), answer(status=503), broken_off, half])
+@pytest.mark.parametrize("trouble", [*(answer(status=code) for code in (408, 429, 500, 503)), broken_off, half])
 async def test_trouble_that_passes(trouble: Any) -> None:
     troubled = answering(trouble) if isinstance(trouble, bytes) else trouble
     count = 0

@@ -12,12 +12,13 @@ from pydantic import SecretStr
 
 from app import wire
 from app.backends import directory
-from app.backends.config import BackendLimits
-from app.backends.directory import Directory, place
+from app.backends.config import BackendLimits, ChatModel
+from app.backends.directory import Directory, chat_url, place
 from app.backends.secrets import Secret, Vault
 from app.store import backends as store
 from app.store.database import Database
 from app.store.ids import uuid7
+from tests.app.backends.chat_support import completion, request
 from tests.app.backends.support import OK, answer, answering, serving
 from verifiers.base import ErrorType
 from verifiers.lent import BackendError
@@ -25,14 +26,17 @@ from verifiers.lent import BackendError
 VAULT = Vault(SecretStr("k" * 32))
 
 
-async def add(database: Database, url: str, *, name: str = "it", key: str | None = None, **limits: Any) -> None:
+async def add(
+    database: Database, url: str, *, name: str = "it", key: str | None = None, model: str | None = None, **limits: Any
+) -> None:
     id = uuid7()
     kept = [] if key is None else [Secret("X-Key", "", VAULT.keep(key, place(id, url, "X-Key")))]
     async with database.begin() as connection:
         made = await store.create(
-            connection, id=id, name=name, type="verifier", url=url, allow_private=True,
+            connection, id=id, name=name, type="verifier" if model is None else "chat", url=url, allow_private=True,
             limits=wire.encode(BackendLimits(**limits).model_dump()),
             secrets=wire.encode([asdict(secret) for secret in kept]),
+            chat=None if model is None else wire.encode(ChatModel(model=model).model_dump()),
         )  # fmt: skip
     assert made is not None
 
@@ -160,4 +164,63 @@ async def test_a_dead_backend_holds_up_no_other(database: Database) -> None:
         assert time.monotonic() - started < 1.0
         ended = await asyncio.gather(*waiting, return_exceptions=True)
         assert all(isinstance(error, BackendError) for error in ended)
+        await found.close()
+
+
+@pytest.mark.parametrize(
+    ("base", "url"),
+    [
+        ("https://api.openai.com/v1", "https://api.openai.com/v1/chat/completions"),
+        ("http://127.0.0.1:8080/v1/", "http://127.0.0.1:8080/v1/chat/completions"),
+        ("http://a.example", "http://a.example/chat/completions"),
+        ("https://a.example/d/x%2Fy?api-version=1", "https://a.example/d/x%2Fy/chat/completions?api-version=1"),
+    ],
+)
+def test_chat_requests_go_below_the_base_url(base: str, url: str) -> None:
+    assert chat_url(base) == url
+
+
+async def test_a_chat_model_is_found_by_its_type(database: Database) -> None:
+    async with serving(answering(answer(completion()))) as server:
+        base = server.url().removesuffix("/verify") + "/v1"
+        await add(database, base, name="model", key="s3cret", model="tiny")
+        await add(database, server.url(), name="verifier")
+        found = Directory(database, VAULT)
+        assert [await found.exists("model", type) for type in (None, "chat", "verifier")] == [True, True, False]
+        assert [await found.exists("verifier", type) for type in (None, "chat", "verifier")] == [True, False, True]
+        answers = await asyncio.gather(
+            *(found.chat("model", request(), deadline=time.monotonic() + 10) for _ in range(5))
+        )
+        assert {one.text for one in answers} == {"Yes."}
+        assert not (await found.abilities("model")).json_schema
+        with pytest.raises(BackendError, match="the backend model is a chat model, and no verifier") as raised:
+            await post(found, "model")
+        assert not raised.value.retryable
+        for asking in (
+            found.chat("verifier", request(), deadline=time.monotonic() + 10),
+            found.abilities("verifier"),
+        ):
+            with pytest.raises(BackendError, match="the backend verifier is a verifier, and no chat model"):
+                await asking
+        with pytest.raises(BackendError, match="there is no backend none any more"):
+            await found.abilities("none")
+        await found.close()
+    assert len(server.requests) == 3
+    for asked in server.requests:
+        assert asked.head.startswith("POST /v1/chat/completions HTTP/1.1\r\n")
+        assert "X-Key: s3cret\r\n" in asked.head
+        assert asked.json()["model"] == "tiny"
+
+
+async def test_a_chat_model_that_was_replaced_is_asked_anew(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory, "TRUST_S", 0.0)
+    async with serving(answering(answer(completion("old")), answer(completion("new")))) as server:
+        found = Directory(database, VAULT)
+        for text in ("old", "new"):
+            await add(database, server.url(), model="tiny")
+            for _ in range(2):
+                assert (await found.chat("it", request(), deadline=time.monotonic() + 10)).text == text
+            await remove(database)
         await found.close()

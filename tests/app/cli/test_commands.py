@@ -98,6 +98,30 @@ class TestBackends:
         assert assay("backends", "remove", name, "--key", service.key).code == 0
         assert "no backend" in assay("backends", "remove", name, "--key", service.key).err
 
+    def test_a_chat_model(self, assay: Assay, service: Service) -> None:
+        name, port = f"made-{free_port()}-{id(assay)}", free_port()
+        add = ["backends", "add", name, f"http://127.0.0.1:{port}/v1", "--allow-private", "--key", service.key]
+        assert "needs its model" in assay(*add, "--type", "chat").err
+        assert "type chat" in assay(*add, "--model", "tiny").err
+        assert assay(*add, "--type", "chat", "--chat", "[]").err == "--chat is a JSON object\n"
+        options = ["--type", "chat", "--model", "tiny", "--rpm", "60", "--tpm", "9000", "--price-in", "0.4"]
+        made = assay(*add, *options, "--price-out", "1.6", "--chat", '{"logprobs": "no"}')
+        assert made.code == 0, made.err
+        [listed] = [
+            one
+            for one in assay("backends", "list", "--json", "--key", service.key).json_lines()
+            if one["name"] == name
+        ]
+        assert listed["chat"] == {
+            "model": "tiny", "price_in": 0.4, "price_out": 1.6, "json_schema": "auto", "logprobs": "no"
+        }  # fmt: skip
+        assert listed["limits"]["requests_per_minute"] == 60
+        assert listed["limits"]["tokens_per_minute"] == 9000
+        assert "tiny" in assay("backends", "list", "--key", service.key).out
+        asked = assay("backends", "test", name, "--key", service.key)
+        assert (asked.code, asked.err) == (1, f"the backend {name} cannot be reached\n")
+        assert assay("backends", "remove", name, "--key", service.key).code == 0
+
     def test_what_cannot_be_added(self, assay: Assay, service: Service) -> None:
         add = ["backends", "add", "x", "https://verifier.example.com/", "--key", service.key]
         assert "--header looks like NAME=VALUE" in assay(*add, "--header", "X-Key").err

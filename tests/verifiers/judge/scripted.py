@@ -31,7 +31,7 @@ class Scripted:
         self.at_once = 0
         self.most_at_once = 0
 
-    async def exists(self, name: str) -> bool:
+    async def exists(self, name: str, type: str | None = None) -> bool:
         return name in self._scripts
 
     async def post(self, name: str, body: Any, *, deadline: float) -> Any:
