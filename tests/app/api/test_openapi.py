@@ -227,6 +227,11 @@ not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", "502"]
 # A cursor, a language, an example or an Idempotency-Key may fit its schema and still be refused
 positive_data_acceptance.enabled = false
 
+# an example that a dead backend would have to score is told by a status that clients send again
+[[operations]]
+include-path-regex = "^/verifiers$"
+checks.not_a_server_error.expected-statuses = ["2xx", "4xx", "503"]
+
 # what no sandbox runs, or no verdict comes of, is told by a status that clients send again
 [[operations]]
 include-path-regex = "^/compat/"
