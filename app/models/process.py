@@ -66,7 +66,7 @@ class LocalModel:
     def __init__(self, spec: ModelSpec, folder: Path) -> None:
         digest = hashlib.sha256(json.dumps(asdict(spec), sort_keys=True).encode()).hexdigest()[:16]
         self._spec = spec
-        self._socket = folder / f"{digest}.sock"
+        self.socket = folder / f"{digest}.sock"
         self._lock_path = folder / f"{digest}.lock"
         self._folder = folder
         self._starting: asyncio.Task[None] | None = None
@@ -88,7 +88,7 @@ class LocalModel:
 
     async def _post(self, inputs: Sequence[dict[str, Any]], deadline: float) -> list[dict[str, Any]]:
         if self._session is None:
-            connector = aiohttp.UnixConnector(str(self._socket), limit=0)
+            connector = aiohttp.UnixConnector(str(self.socket), limit=0)
             self._session = aiohttp.ClientSession(connector=connector)
         timeout = aiohttp.ClientTimeout(total=max(0.001, deadline - time.monotonic()))
         try:
@@ -132,7 +132,7 @@ class LocalModel:
 
     async def _answers(self) -> bool:
         try:
-            _, writer = await asyncio.open_unix_connection(str(self._socket))
+            _, writer = await asyncio.open_unix_connection(str(self.socket))
         except OSError:
             return False
         writer.close()
@@ -143,7 +143,7 @@ class LocalModel:
         await self._stop()
         log.info("loading a model", model=self._spec.model)
         self._child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "app.models.server", *self._spec.arguments(self._socket),
+            sys.executable, "-m", "app.models.server", *self._spec.arguments(self.socket),
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, pass_fds=(lock,),
             env=environment(self._spec.threads),
         )  # fmt: skip

@@ -52,8 +52,12 @@ class Serving:
 
     async def score(self, request: web.Request) -> web.Response:
         """POST /score."""
-        body = await request.json()
-        inputs = body["inputs"]
+        try:
+            inputs = (await request.json())["inputs"]
+            if not isinstance(inputs, list):
+                raise TypeError("inputs must be a list")
+        except (ValueError, KeyError, TypeError) as error:
+            raise web.HTTPBadRequest(text=f"not a request: {error}") from None
         outputs = await asyncio.gather(*(self._one(value) for value in inputs))
         return web.json_response({"outputs": outputs})
 

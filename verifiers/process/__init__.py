@@ -33,7 +33,7 @@ from verifiers.base import (
     register,
 )
 from verifiers.conversation import MAX_CHARS, asked, sendable
-from verifiers.lent import Backends, InlineVerifier, Needs, Scorer, Solution
+from verifiers.lent import BackendError, Backends, InlineVerifier, Needs, Scorer, Solution
 from verifiers.process.splitting import Span, Split, located, spans, usable
 from verifiers.regex.patterns import PatternError
 from verifiers.thinking import Section, section
@@ -303,19 +303,13 @@ class Process:
                 return
             heard = await backends.steps(backend, solutions, deadline=deadline)
             for place, one, scores in zip(places, some, heard, strict=True):
-                if scores.scores is None or scores.error is not None or len(scores.scores) != len(one.steps):
-                    verdicts[place] = _unscored(
-                        scores.error.type if scores.error else ErrorType.BACKEND_FAULT,
-                        str(
-                            scores.error
-                            or f"the backend {backend} gave another number of scores than there are steps"
-                        ),
-                        retryable=scores.error is not None and scores.error.retryable,
-                    )
+                found = scores.scores or ()
+                if (fault := scores.error or unusable(found, len(one.steps), backend)) is not None:
+                    verdicts[place] = _unscored(fault.type, str(fault), retryable=fault.retryable)
                     continue
                 more: dict[str, Any] = {} if scores.tokens is None else {"tokens": scores.tokens}
                 more |= {"truncated": True} if scores.truncated else {}
-                verdicts[place] = self._verdict(one, list(scores.scores), more)
+                verdicts[place] = self._verdict(one, found, more)
 
     def _solution(self, split: _Split) -> Solution | None:
         """What a backend is asked about; None where the steps are too long for any."""
@@ -398,6 +392,17 @@ def aggregated(scores: Sequence[float], how: Aggregate) -> float:
             return math.fsum(scores) / len(scores)
         case "last":
             return scores[-1]
+
+
+def unusable(scores: Sequence[float], steps: int, backend: str) -> BackendError | None:
+    """Why a backend's scores are none of so many steps; None where they are."""
+    if len(scores) != steps:
+        why = f"{len(scores)} scores for {steps} steps"
+    elif not all(map(math.isfinite, scores)):
+        why = "a score that is not a finite number"
+    else:
+        return None
+    return BackendError(ErrorType.BACKEND_FAULT, f"the backend {backend} gave {why}", retryable=False)
 
 
 def _of_step(parts: Sequence[Verdict]) -> Verdict:

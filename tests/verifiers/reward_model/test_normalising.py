@@ -79,7 +79,7 @@ def test_real_logits_keep_their_order() -> None:
     before = auc(raw, right)
     assert before > 0.8  # these scores do tell right from wrong
     for how in ("standard", "sigmoid"):
-        made = [normalised(score, how, fitted.mean, fitted.deviation) for score in raw]  # type: ignore[arg-type]
+        made = [normalised(score, how, fitted.mean, fitted.deviation) for score in raw]
         assert all(map(math.isfinite, made))
         assert auc(made, right) == before
     first = raw[0]
