@@ -14,10 +14,10 @@ from typing import Generic, TypeVar
 
 R = TypeVar("R")
 
-MAX_WAITING = 20_000
-"""Inputs that may wait at once."""
 WASTE = 0.05
 """The share of a batch that may be padding: what is computed for it is lost."""
+MAX_WAITING = 20_000
+"""Inputs that may wait at once."""
 
 
 class BusyError(Exception):
@@ -36,7 +36,7 @@ class _Waiting(Generic[R]):
 
 
 class Batcher(Generic[R]):
-    """Runs `run` on one batch after the other, in `executor`'s thread.
+    """Runs `run` on one batch after the other, in `executor`'s threads; `at_once` of them may overlap.
 
     `max_tokens` bounds a batch's padded size (its longest input times its inputs); a longer single input goes alone.
     Below `least_tokens` a batch's size hardly changes the device's time. `latency_s` is how long a batch waits for
@@ -50,16 +50,21 @@ class Batcher(Generic[R]):
         *,
         max_tokens: int,
         least_tokens: int = 0,
+        waste: float = WASTE,
         latency_s: float,
+        at_once: int = 1,
     ) -> None:
         self._run = run
         self._executor = executor
         self._max_tokens = max_tokens
         self._least_tokens = least_tokens
+        self._waste = waste
         self._latency_s = latency_s
         self._waiting: list[_Waiting[R]] = []
         self._came = asyncio.Event()
+        self._free = asyncio.Semaphore(at_once)
         self._task: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[None]] = set()
         self.batches = 0
         """How many were run."""
 
@@ -69,8 +74,9 @@ class Batcher(Generic[R]):
     async def close(self) -> None:
         """Stop; whoever waits is cancelled."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            for task in (self._task, *self._running):
+                task.cancel()
+            await asyncio.gather(self._task, *self._running, return_exceptions=True)
         for entry in self._waiting:
             entry.done.cancel()
 
@@ -92,15 +98,24 @@ class Batcher(Generic[R]):
             await self._came.wait()
             if self._waiting:
                 await self._gather()
+            await self._free.acquire()
             self._waiting = [entry for entry in self._waiting if not entry.done.done()]
             if not self._waiting:
+                self._free.release()
                 self._came.clear()
                 continue
-            batch = chosen([len(entry.tokens) for entry in self._waiting], self._max_tokens, self._least_tokens)
+            lengths = [len(entry.tokens) for entry in self._waiting]
+            batch = chosen(lengths, self._max_tokens, least_tokens=self._least_tokens, waste=self._waste)
             entries = [self._waiting[index] for index in batch]
             taken = set(batch)
             self._waiting = [entry for index, entry in enumerate(self._waiting) if index not in taken]
-            await self._finish(entries)
+            running = asyncio.create_task(self._finish(entries), name="batch")
+            self._running.add(running)
+            running.add_done_callback(self._ended)
+
+    def _ended(self, running: asyncio.Task[None]) -> None:
+        self._running.discard(running)
+        self._free.release()
 
     async def _gather(self) -> None:
         """Wait for more inputs, up to the latency budget of the oldest, unless a full batch is there."""
@@ -138,11 +153,11 @@ class Batcher(Generic[R]):
                 entry.done.set_result(result)
 
 
-def chosen(lengths: Sequence[int], max_tokens: int, least_tokens: int = 0) -> list[int]:
+def chosen(lengths: Sequence[int], max_tokens: int, *, least_tokens: int = 0, waste: float = WASTE) -> list[int]:
     """Which of the waiting inputs (the oldest first) make the next batch, shortest first.
 
     The oldest is among them; the others are those nearest to it in length, as many as `max_tokens` has room for while
-    at most `WASTE` of the batch is padding. A batch of up to `least_tokens` may be padded more.
+    at most the share `waste` of the batch is padding. A batch of up to `least_tokens` may be padded more.
     """
     order = sorted(range(len(lengths)), key=lambda index: (lengths[index], index))
     low = high = order.index(0)
@@ -151,7 +166,7 @@ def chosen(lengths: Sequence[int], max_tokens: int, least_tokens: int = 0) -> li
     def fits(longest: int, added: int) -> bool:
         size = longest * (high - low + 2)
         padding = size - held - added
-        return size <= max_tokens and (size <= least_tokens or padding <= WASTE * size)
+        return size <= max_tokens and (size <= least_tokens or padding <= waste * size)
 
     while True:
         shorter = lengths[order[low - 1]] if low > 0 else None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from app.doctor import available_memory
+from app.host_memory import available_memory
 
 MARGIN = 1.25
 """What loading and a batch take beyond the weights, as a factor."""

@@ -1,4 +1,4 @@
-"""The service runs without the extra `models`: torch and what belongs to it are imported in the model's process alone."""
+"""The service runs without the extra `models`: torch and its like are for the model's process."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ LENGTHS = st.lists(st.integers(1, 3_000), min_size=1, max_size=60)
 
 @given(lengths=LENGTHS, most=st.integers(1, 20_000), least=st.integers(0, 2_000))
 def test_a_batch_holds_the_oldest_and_those_nearest_in_length(lengths: list[int], most: int, least: int) -> None:
-    batch = chosen(lengths, most, least)
+    batch = chosen(lengths, most, least_tokens=least)
     held = [lengths[index] for index in batch]
     assert 0 in batch
     assert len(set(batch)) == len(batch)
@@ -43,7 +44,8 @@ def test_a_long_input_goes_alone() -> None:
 
 def test_a_small_batch_may_be_padded() -> None:
     assert chosen([10, 50], 1_000) == [0]
-    assert chosen([10, 50], 1_000, 100) == [0, 1]
+    assert chosen([10, 50], 1_000, waste=0.5) == [0, 1]
+    assert chosen([10, 50], 1_000, least_tokens=100) == [0, 1]
 
 
 class Device:
@@ -136,6 +138,28 @@ async def test_a_full_batch_does_not_wait() -> None:
     async with batching_on(device, max_tokens=10, latency_s=30) as batcher:
         async with asyncio.timeout(5):
             await asyncio.gather(*(batcher.submit([1] * 5) for _ in range(2)))
+
+
+async def test_batches_may_overlap_as_many_as_told() -> None:
+    running, most = 0, 0
+    count = threading.Lock()
+
+    def run(batch: Sequence[Sequence[int]]) -> list[int]:
+        nonlocal running, most
+        with count:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.02)
+        with count:
+            running -= 1
+        return [sum(tokens) for tokens in batch]
+
+    with ThreadPoolExecutor(4) as executor:
+        batcher: Batcher[int] = Batcher(run, executor, max_tokens=4, latency_s=0, at_once=2)
+        batcher.start()
+        assert await asyncio.gather(*(batcher.submit([n] * 2) for n in range(20))) == [2 * n for n in range(20)]
+        await batcher.close()
+    assert most == 2
 
 
 async def test_what_was_cancelled_is_not_run() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -99,9 +100,9 @@ async def test_requests_of_all_clients_are_merged(shared: tuple[ModelSpec, Path]
 
 
 async def health(model: LocalModel) -> Any:
-    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(model.socket))) as session:
-        async with session.get("http://model/healthz") as response:
-            return await response.json()
+    connector = aiohttp.UnixConnector(str(model.socket))
+    async with aiohttp.ClientSession(connector=connector) as session, session.get("http://model/healthz") as response:
+        return await response.json()
 
 
 async def test_what_is_no_request_is_refused_and_the_next_is_served(shared: tuple[ModelSpec, Path]) -> None:
@@ -132,7 +133,8 @@ async def test_a_killed_server_is_started_again_in_the_middle_of_a_request(tiny:
         await asyncio.sleep(0.3)
         os.kill(pid, signal.SIGKILL)
         again = await asyncio.gather(*under_way)
-        assert again == [first, first]
+        for outputs in again:
+            assert [output["score"] for output in outputs] == pytest.approx([o["score"] for o in first], abs=1e-4)
         children = [m._child for m in (model, other) if m._child is not None and m._child.returncode is None]
         assert len(children) == 1  # they share the new one
         assert children[0].pid != pid
@@ -163,7 +165,7 @@ from app.models.process import LocalModel, ModelSpec
 async def main():
     model = LocalModel(ModelSpec(sys.argv[1], device="cpu"), Path(sys.argv[2]))
     await model.score([{"messages": [{"role": "user", "content": "x"}]}], deadline=time.monotonic() + 120)
-    print(model._child.pid, flush=True)
+    print(f"pid {model._child.pid}", file=sys.stderr, flush=True)
     await asyncio.sleep(600)
 
 asyncio.run(main())
@@ -173,19 +175,23 @@ asyncio.run(main())
 async def test_the_server_ends_with_its_starter_and_the_next_starts_another(tiny: Path, tmp_path: Path) -> None:
     script = tmp_path / "starter.py"
     script.write_text(STARTER)
-    starter = subprocess.Popen(
-        [sys.executable, script, str(tiny), str(tmp_path)], stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=ROOT,
-    )  # fmt: skip
-    assert starter.stdout is not None
-    server = psutil.Process(int(await asyncio.to_thread(starter.stdout.readline)))
-    assert Path(f"/proc/{server.pid}/oom_score_adj").read_text().strip() == str(process.OOM_SCORE)
+    said = tmp_path / "said"
+    with said.open("w") as stderr:
+        starter = await asyncio.create_subprocess_exec(
+            sys.executable, script, str(tiny), str(tmp_path), stdout=subprocess.DEVNULL, stderr=stderr, cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+    while not (found := re.search(r"^pid (\d+)$", said.read_text(), re.MULTILINE)):
+        assert starter.returncode is None, said.read_text()
+        await asyncio.sleep(0.1)
+    server = psutil.Process(int(found[1]))
+    score = Path(f"/proc/{server.pid}/oom_score_adj")
+    assert score.read_text().strip() == str(process.OOM_SCORE)  # noqa: ASYNC240 - of the kernel
     async with serving(ModelSpec(str(tiny), device="cpu"), tmp_path) as model:
         await model.score([value("a")], deadline=soon())
         assert model._child is None  # it is shared
         starter.kill()
-        starter.wait()
-        starter.stdout.close()
+        await starter.wait()
         await asyncio.to_thread(psutil.wait_procs, [server], 20)
         assert not server.is_running()
         await model.score([value("a")], deadline=soon())
@@ -197,7 +203,7 @@ async def test_the_server_ends_with_its_starter_and_the_next_starts_another(tiny
 async def test_a_model_that_cannot_be_loaded_says_why_and_is_left_alone_for_a_while(tmp_path: Path) -> None:
     async with serving(ModelSpec(str(tmp_path / "none"), device="cpu"), tmp_path) as model:
         with pytest.raises(
-            ModelUnavailableError, match="the model cannot be served: .*none: there is no such folder"
+            ModelUnavailableError, match=r"the model cannot be served: .*none: there is no such folder"
         ):
             await model.score([value("a")], deadline=soon())
         started = time.monotonic()
@@ -238,7 +244,7 @@ async def test_a_slow_load_is_waited_for_until_the_deadline(
 async def test_closing_while_it_loads_leaves_no_process(tiny: Path, tmp_path: Path) -> None:
     model = LocalModel(ModelSpec(str(tiny), device="cpu"), tmp_path)
     asking = asyncio.create_task(model.score([value("a")], deadline=soon()))
-    while model._child is None:
+    while model._child is None:  # noqa: ASYNC110 - nothing tells of it
         await asyncio.sleep(0.05)
     pid = model._child.pid
     await model.close()

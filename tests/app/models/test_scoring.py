@@ -157,7 +157,8 @@ class TestEncoder:
                 expected = float(plain.train(False)(input_ids=ids, token_type_ids=types).logits[0, 0])
                 unaware = float(plain(input_ids=ids, token_type_ids=types * 0).logits[0, 0])
             assert alone(model, value) == pytest.approx(expected, abs=TOLERANCE)
-            assert abs(expected - unaware) > TOLERANCE
+            if value["messages"][0]["content"] and value["messages"][1]["content"]:  # then segments matter
+                assert abs(expected - unaware) > TOLERANCE
         inputs = [model.encode(value).tokens for value in values]
         assert model.run(inputs) == pytest.approx([alone(model, value) for value in values], abs=TOLERANCE)
 
