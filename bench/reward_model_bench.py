@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -37,6 +38,8 @@ from app.models.process import LocalModel, ModelSpec
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "math" / "math_qwen25_100x8_labelled.jsonl.gz"
 TARGET = 0.9
+Classifier: Any = LlamaForSequenceClassification
+"""Its constructor has no types."""
 Conversation = list[dict[str, str]]
 
 
@@ -72,7 +75,7 @@ def smollm2(folder: Path) -> None:
     del config.quantization_config
     config.num_labels = 1
     torch.manual_seed(0)
-    model = LlamaForSequenceClassification(config)
+    model = Classifier(config)
     model.model.load_state_dict(language.model.state_dict())
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(str(package), gguf_file=file).save_pretrained(folder)
@@ -82,15 +85,16 @@ def drawn(folder: Path, tokenizer: str, billions: float, device: str) -> None:
     """A Llama of about so many parameters with random weights."""
     text = AutoTokenizer.from_pretrained(tokenizer)
     layers = max(2, round(billions * 1e9 / 50e6))  # some 50 million parameters a layer at this width
+    settings: dict[str, Any] = {"num_labels": 1}
     config = LlamaConfig(
         vocab_size=len(text), hidden_size=2048, intermediate_size=5632, num_hidden_layers=layers,
-        num_attention_heads=16, num_key_value_heads=8, max_position_embeddings=8192, num_labels=1,
+        num_attention_heads=16, num_key_value_heads=8, max_position_embeddings=8192, **settings,
         bos_token_id=text.bos_token_id, eos_token_id=text.eos_token_id, pad_token_id=text.pad_token_id,
     )  # fmt: skip
     torch.manual_seed(0)
     where = device_of(device)
     with where:
-        model = LlamaForSequenceClassification(config).to(dtype_of(where))
+        model = Classifier(config).to(dtype_of(where))
     model.save_pretrained(folder)
     text.save_pretrained(folder)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from verifiers.base import (
     BadItemError,
@@ -33,7 +33,7 @@ from verifiers.base import (
     register,
 )
 from verifiers.conversation import MAX_CHARS, asked, sendable
-from verifiers.lent import BackendError, Backends, InlineVerifier, Needs, Scorer, Solution
+from verifiers.lent import BackendError, Backends, InlineVerifier, Needs, Other, Scorer, Solution
 from verifiers.process.splitting import Span, Split, located, spans, usable
 from verifiers.regex.patterns import PatternError
 from verifiers.thinking import Section, section
@@ -57,25 +57,30 @@ PREFIX_CHARS = 4_000_000
 Aggregate = Literal["min", "product", "mean", "last"]
 
 
+class StepBackend(Strict):
+    """A process reward model on a server that an operator configured."""
+
+    model_config = ConfigDict(frozen=True)
+    backend: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+        description="The name of a backend that serves a process reward model (`assay backends add`).",
+        examples=["math-prm-7b"],
+    )
+
+
 class ProcessConfig(KindConfig):
     """Where the steps come from, what scores them, and what their scores become."""
 
     is_part: ClassVar[bool] = False
 
-    backend: str | None = Field(
-        None,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
-        description="The name of a backend that serves a process reward model. Either this or `verifier`.",
-        examples=["math-prm-7b"],
-    )
-    verifier: Annotated[str, Field(max_length=120)] | InlineVerifier | None = Field(
-        None,
-        description="A verifier that scores each step: `name@version`, or a kind with its configuration.",
-        examples=["step-judge@1", {"kind": "regex", "config": {"pattern": "="}}],
+    scorer: Annotated[str, Field(max_length=120)] | InlineVerifier | StepBackend = Field(
+        description="What scores the steps: a backend that serves a process reward model, or a verifier, given as "
+        "`name@version` or as a kind with its configuration.",
+        examples=[{"backend": "math-prm-7b"}, "step-judge@1", {"kind": "regex", "config": {"pattern": "="}}],
     )
     shows: Literal["step", "prefix"] = Field(
         "step",
-        description="What `verifier` reads as the completion: the step alone, or everything up to the step's end.",
+        description="What a verifier reads as the completion: the step alone, or everything up to the step's end.",
     )
     split: Split = Field(
         "blank_line",
@@ -98,7 +103,7 @@ class ProcessConfig(KindConfig):
     system: str | None = Field(
         None,
         max_length=20_000,
-        description="For `backend`: a system message for prompts that have none. null: the one that such models were "
+        description="For a backend: a system message for prompts that have none. null: the one that such models were "
         "trained with.",
     )
     section: Section = Field(
@@ -108,10 +113,9 @@ class ProcessConfig(KindConfig):
 
     def needs(self) -> Needs:
         """See `KindConfig.needs`."""
-        return Needs(
-            {} if self.verifier is None else {"/verifier": self.verifier},
-            {} if self.backend is None else {"/backend": self.backend},
-        )
+        if isinstance(self.scorer, StepBackend):
+            return Needs(backends={"/scorer/backend": self.scorer.backend})
+        return Needs({"/scorer": self.scorer})
 
 
 class GivenSteps(Strict):
@@ -120,7 +124,7 @@ class GivenSteps(Strict):
     steps: list[str] = Field(
         max_length=MAX_STEPS, description="The steps, word for word as they stand in the completion, in order."
     )
-    reference: Any = Field(None, description="What `verifier` compares with.")
+    reference: Any = Field(None, description="What a verifier compares with.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +141,7 @@ class _Split:
         return [self.item.text[start:end] for start, end in self.steps]
 
 
-_EQUATIONS = {"verifier": {"kind": "regex", "config": {"pattern": "="}}}
+_EQUATIONS = {"scorer": {"kind": "regex", "config": {"pattern": "="}}}
 
 
 @register
@@ -145,12 +149,11 @@ class Process:
     """Score every step of a solution, and make one score of theirs.
 
     ```json
-    {"backend": "math-prm-7b", "split": "blank_line", "aggregate": "min", "threshold": 0.5}
+    {"scorer": {"backend": "math-prm-7b"}, "split": "blank_line", "aggregate": "min", "threshold": 0.5}
     ```
 
-    The steps are scored by a process reward model (`backend`), or each by another verifier (`verifier`), such as a
-    judge: it gets the step, or with `shows: prefix` everything up to the step's end, as an item's completion, with
-    the same prompt and reference.
+    The `scorer` is a process reward model on a backend, or another verifier, such as a judge: it gets each step, or
+    with `shows: prefix` everything up to the step's end, as an item's completion, with the same prompt and reference.
 
     ## Steps
 
@@ -160,7 +163,7 @@ class Process:
     within a step do not end it. A completion with more than `max_steps` steps has the rest of its text in the last.
 
     With `split: given` the reference is `{"steps": ["...", "..."]}`, each word for word in the completion;
-    `reference` beside it is what `verifier` compares with.
+    `reference` beside it is what a verifier compares with.
 
     ## Score
 
@@ -194,11 +197,9 @@ class Process:
 
     def __init__(self, config: ProcessConfig) -> None:
         self._config = config
-        if (config.backend is None) == (config.verifier is None):
-            raise ConfigError("name either a backend that scores steps or a verifier, and not both", "/backend")
         if (config.pattern is not None) != (config.split == "pattern"):
             raise ConfigError("a pattern and split: pattern go together", "/pattern")
-        if config.verifier is None and config.shows != "step":
+        if isinstance(config.scorer, StepBackend) and config.shows != "step":
             raise ConfigError("a backend reads the whole solution; shows is for a verifier", "/shows")
         if config.pattern is not None:
             try:
@@ -224,10 +225,11 @@ class Process:
                 verdicts[place] = Verdict(Outcome.UNPARSEABLE, self._config.empty, detail, steps=())
             else:
                 split[place] = found
-        if self._config.backend is not None:
-            await self._by_backend(split, verdicts, ctx)
+        scorer = self._config.scorer
+        if isinstance(scorer, StepBackend):
+            await self._by_backend(scorer.backend, split, verdicts, ctx)
         else:
-            await self._by_verifier(split, verdicts, ctx)
+            await self._by_verifier(scorer, split, verdicts, ctx)
         return verdicts
 
     async def _split(self, item: Item, ctx: Context) -> _Split | Verdict:
@@ -260,7 +262,9 @@ class Process:
             found = result.value
         return _Split(item, start, tuple((start + first, start + behind) for first, behind in found), item.reference)
 
-    async def _by_backend(self, split: dict[int, _Split], verdicts: list[Verdict], ctx: Context) -> None:
+    async def _by_backend(
+        self, backend: str, split: dict[int, _Split], verdicts: list[Verdict], ctx: Context
+    ) -> None:
         if ctx.backends is None:
             verdict = Verdict.unscored(
                 ErrorType.BACKEND_UNAVAILABLE, "this process reaches no backends", retryable=True
@@ -271,10 +275,13 @@ class Process:
         left = iter(split.items())
         workers = min(AT_ONCE, -(-len(split) // BATCH))
         turn = GivingWay()
-        await asyncio.gather(*(self._ask(left, verdicts, ctx.backends, ctx.deadline, turn) for _ in range(workers)))
+        await asyncio.gather(
+            *(self._ask(backend, left, verdicts, ctx.backends, ctx.deadline, turn) for _ in range(workers))
+        )
 
     async def _ask(
         self,
+        backend: str,
         left: Iterator[tuple[int, _Split]],
         verdicts: list[Verdict],
         backends: Backends,
@@ -282,7 +289,6 @@ class Process:
         turn: GivingWay,
     ) -> None:
         """Take items from `left`, which several workers share, and enter their verdicts."""
-        backend = self._config.backend or ""
         while time.monotonic() < deadline:
             places: list[int] = []
             some: list[_Split] = []
@@ -317,7 +323,9 @@ class Process:
         steps, cut = sendable([{"role": "", "content": text} for text in split.texts()])
         return None if cut else Solution(messages, [step["content"] for step in steps])
 
-    async def _by_verifier(self, split: dict[int, _Split], verdicts: list[Verdict], ctx: Context) -> None:
+    async def _by_verifier(
+        self, verifier: Other, split: dict[int, _Split], verdicts: list[Verdict], ctx: Context
+    ) -> None:
         if ctx.score is None:
             raise RuntimeError("a process needs an engine to score steps with a verifier")
         pieces: list[Item] = []
@@ -327,7 +335,7 @@ class Process:
             made = self._pieces(one)
             added = sum(len(piece.text) for piece in made)
             if waiting and (len(pieces) + len(made) > PIECES_AT_ONCE or chars + added > PREFIX_CHARS):
-                await self._score(ctx.score, waiting, pieces, verdicts)
+                await self._score(verifier, ctx.score, waiting, pieces, verdicts)
                 pieces, waiting, chars = [], {}, 0
                 if time.monotonic() > ctx.deadline:
                     return
@@ -335,7 +343,7 @@ class Process:
             chars += added
             waiting[place] = one
         if waiting:
-            await self._score(ctx.score, waiting, pieces, verdicts)
+            await self._score(verifier, ctx.score, waiting, pieces, verdicts)
 
     def _pieces(self, split: _Split) -> list[Item]:
         """What the verifier is asked about: one item for each step."""
@@ -352,11 +360,13 @@ class Process:
         ]
 
     async def _score(
-        self, score: Scorer, waiting: dict[int, _Split], pieces: Sequence[Item], verdicts: list[Verdict]
+        self,
+        verifier: Other,
+        score: Scorer,
+        waiting: dict[int, _Split],
+        pieces: Sequence[Item],
+        verdicts: list[Verdict],
     ) -> None:
-        verifier = self._config.verifier
-        if verifier is None:
-            raise AssertionError("a configuration has a backend or a verifier")
         heard = iter(await score(verifier, pieces))
         for place, one in waiting.items():
             parts = [next(heard) for _ in one.steps]

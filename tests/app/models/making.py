@@ -40,12 +40,17 @@ def tokenizer(*, template: str | None = CHAT_ML, bos: bool = False) -> PreTraine
     core = Tokenizer(models.BPE(vocabulary, []))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
-    made = PreTrainedTokenizerFast(
+    fast: Any = PreTrainedTokenizerFast
+    made: PreTrainedTokenizerFast = fast(
         tokenizer_object=core, eos_token="<|im_end|>", pad_token="<|im_end|>", additional_special_tokens=SPECIAL,
         model_max_length=10**6, **({"bos_token": "<s>"} if bos else {}),
     )  # fmt: skip
     made.chat_template = template if template is None or not bos else "<s>" + template
     return made
+
+
+SequenceClassifier: Any = LlamaForSequenceClassification
+"""Its constructor has no types."""
 
 
 def llama(tokens: int, **more: Any) -> LlamaConfig:
@@ -63,7 +68,7 @@ def reward_model(
     """A Llama that gives one number."""
     text = tokenizer(bos=bos)
     torch.manual_seed(3)
-    model = LlamaForSequenceClassification(llama(len(text), **more))
+    model = SequenceClassifier(llama(len(text), **more))
     with torch.no_grad():
         model.score.weight.mul_(50)  # scores that differ
         change(model)
@@ -89,9 +94,10 @@ def encoder(folder: Path) -> Path:
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=list(places.items())
     )
     torch.manual_seed(4)
+    settings: dict[str, Any] = {"num_labels": 1}
     config = BertConfig(
         vocab_size=len(text), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-        max_position_embeddings=64, num_labels=1, initializer_range=0.3,
+        max_position_embeddings=64, initializer_range=0.3, **settings,
     )  # fmt: skip
     model = BertForSequenceClassification(config)
     model.save_pretrained(folder)
@@ -143,7 +149,7 @@ def smollm2() -> Path:
         del config.quantization_config
     config.num_labels = 1
     torch.manual_seed(0)
-    model = LlamaForSequenceClassification(config)
+    model = SequenceClassifier(config)
     model.model.load_state_dict(language.model.state_dict())
     with tempfile.TemporaryDirectory(dir=tempfile.gettempdir()) as beside:
         model.save_pretrained(beside)

@@ -39,7 +39,7 @@ def alone(model: RewardModel, value: dict[str, Any]) -> float:
 
 def by_transformers(folder: Path, value: dict[str, Any]) -> float:
     """What transformers says of one text, unpadded."""
-    text = AutoTokenizer.from_pretrained(folder)
+    text: Any = AutoTokenizer.from_pretrained(folder)
     ids = text.apply_chat_template(value["messages"], tokenize=True, return_tensors="pt", return_dict=True)[
         "input_ids"
     ]

@@ -41,7 +41,7 @@ def texts(verdict: Verdict, completion: str) -> list[str]:
 
 async def test_a_process_reward_model_scores_each_step() -> None:
     served = Served(steps=lambda solution: [0.9, 0.4, 0.7])
-    verdict = await one(served, {"backend": "prm"}, prompt="How much?", completion=TEXT)
+    verdict = await one(served, {"scorer": {"backend": "prm"}}, prompt="How much?", completion=TEXT)
     assert (verdict.outcome, verdict.score) == (Outcome.SCORED, 0.4)
     assert verdict.detail == {"stage": "steps", "steps": 3, "first_wrong": 1, "tokens": 9}
     assert texts(verdict, TEXT) == TEXT.split("\n\n")
@@ -61,14 +61,14 @@ def test_aggregates(how: Any, score: float) -> None:
 @pytest.mark.parametrize(("threshold", "wrong"), [(0.5, 1), (0.4, None), (0.41, 1), (0.95, 0), (-1.0, None)])
 async def test_the_first_wrong_step_is_the_first_below_the_threshold(threshold: float, wrong: int | None) -> None:
     served = Served(steps=lambda solution: [0.9, 0.4, 0.7])
-    verdict = await one(served, {"backend": "prm", "threshold": threshold}, completion=TEXT)
+    verdict = await one(served, {"scorer": {"backend": "prm"}, "threshold": threshold}, completion=TEXT)
     assert verdict.detail["first_wrong"] == wrong
 
 
 @pytest.mark.parametrize(("shows", "scores"), [("step", [1.0, 0.0, 1.0]), ("prefix", [1.0, 1.0, 1.0])])
 async def test_another_verifier_scores_steps_or_prefixes(shows: str, scores: list[float]) -> None:
     has_equals = {"kind": "regex", "config": {"pattern": "=|43"}}
-    verdict = await one(None, {"verifier": has_equals, "shows": shows, "aggregate": "mean"}, completion=TEXT)
+    verdict = await one(None, {"scorer": has_equals, "shows": shows, "aggregate": "mean"}, completion=TEXT)
     assert [step.score for step in verdict.steps or ()] == scores
     assert verdict.score == pytest.approx(sum(scores) / 3)
 
@@ -90,7 +90,7 @@ async def test_what_another_verifier_gets() -> None:
     recording: Any = Recording()
     item = Item(prompt="Q", completion=[Message(role="assistant", content=TEXT)], reference="R", tokens=50, group="g")
     [verdict] = await judged_by(
-        None, "process", {"verifier": "mine@1", "shows": "prefix"}, [item], named={"mine@1": recording}
+        None, "process", {"scorer": "mine@1", "shows": "prefix"}, [item], named={"mine@1": recording}
     )
     assert [asked.completion for asked in recording.items] == [TEXT[:18], TEXT[:31], TEXT]
     assert {(asked.prompt, asked.reference, asked.tokens, asked.group) for asked in recording.items} == {
@@ -111,7 +111,7 @@ async def test_many_steps_are_asked_about_in_bounded_portions(monkeypatch: pytes
 
     counting: Any = Counting()
     items = [Item(completion=f"{n}\n\n43\n\n{n}") for n in range(5)]
-    verdicts = await judged_by(None, "process", {"verifier": "mine@1"}, items, named={"mine@1": counting})
+    verdicts = await judged_by(None, "process", {"scorer": "mine@1"}, items, named={"mine@1": counting})
     assert asked == [6, 6, 3]
     assert [texts(verdict, item.text) for verdict, item in zip(verdicts, items, strict=True)] == [
         [str(n), "43", str(n)] for n in range(5)
@@ -121,9 +121,9 @@ async def test_many_steps_are_asked_about_in_bounded_portions(monkeypatch: pytes
 
 async def test_steps_of_the_final_section_are_spans_of_the_whole_completion() -> None:
     completion = "<think>a\n\nb</think>\n\nSo 1.\n\nAnd 2."
-    verdict = await one(Served(), {"backend": "prm", "section": "final"}, completion=completion)
+    verdict = await one(Served(), {"scorer": {"backend": "prm"}, "section": "final"}, completion=completion)
     assert texts(verdict, completion) == ["So 1.", "And 2."]
-    whole = await one(Served(), {"backend": "prm"}, completion=completion)
+    whole = await one(Served(), {"scorer": {"backend": "prm"}}, completion=completion)
     assert len(whole.steps or ()) == 4
 
 
@@ -133,20 +133,20 @@ async def test_steps_of_the_final_section_are_spans_of_the_whole_completion() ->
 )
 async def test_a_completion_without_steps(completion: str, config: dict[str, Any]) -> None:
     served = Served()
-    verdict = await one(served, {"backend": "prm", "empty": -1, **config}, completion=completion)
+    verdict = await one(served, {"scorer": {"backend": "prm"}, "empty": -1, **config}, completion=completion)
     assert (verdict.outcome, verdict.score, verdict.steps) == (Outcome.UNPARSEABLE, -1.0, ())
     assert served.solutions == []
 
 
 async def test_a_long_completion_is_split_in_a_worker_alike() -> None:
     completion = "\n\n".join(f"step {n} " + "x" * 900 for n in range(40))
-    verdict = await one(Served(), {"backend": "prm"}, completion=completion)
+    verdict = await one(Served(), {"scorer": {"backend": "prm"}}, completion=completion)
     assert texts(verdict, completion) == completion.split("\n\n")
 
 
 async def test_steps_beyond_what_any_model_reads_are_unscored_and_never_cut() -> None:
     served = Served()
-    verdict = await one(served, {"backend": "prm"}, completion="a\n\n" + "b" * MAX_CHARS)
+    verdict = await one(served, {"scorer": {"backend": "prm"}}, completion="a\n\n" + "b" * MAX_CHARS)
     assert verdict.error is not None
     assert verdict.error.type is ErrorType.CONTEXT_OVERFLOW
     assert served.solutions == []
@@ -164,28 +164,28 @@ async def test_faults_of_a_backend_leave_the_item_unscored() -> None:
         (StepScores((0.5, math.nan, 0.5)), ErrorType.BACKEND_FAULT),
         (StepScores(None), ErrorType.BACKEND_FAULT),
     ):
-        verdict = await one(Served(steps=partial(_always, said)), {"backend": "prm"}, completion=TEXT)
+        verdict = await one(Served(steps=partial(_always, said)), {"scorer": {"backend": "prm"}}, completion=TEXT)
         assert (verdict.score, verdict.steps) == (None, None)
         assert verdict.error is not None
         assert verdict.error.type is type
-    verdict = await one(None, {"backend": "prm"}, completion=TEXT)
+    verdict = await one(None, {"scorer": {"backend": "prm"}}, completion=TEXT)
     assert verdict.error is not None
     assert verdict.error.type is ErrorType.BACKEND_UNAVAILABLE
 
 
 async def test_a_step_that_cannot_be_scored_leaves_the_item_unscored() -> None:
-    verdict = await one(None, {"verifier": {"kind": "json_schema", "config": {}}}, completion=TEXT, reference="x")
+    verdict = await one(None, {"scorer": {"kind": "json_schema", "config": {}}}, completion=TEXT, reference="x")
     if verdict.score is None:
         assert verdict.error is not None
         assert verdict.error.message.startswith("step 0: ")
-    verdict = await one(None, {"verifier": {"kind": "math"}}, completion=TEXT, reference={"bad": 1})
+    verdict = await one(None, {"scorer": {"kind": "math"}}, completion=TEXT, reference={"bad": 1})
     assert verdict.error is not None
     assert verdict.error.message.startswith("step 0: reference")
     assert verdict.error.type is ErrorType.BAD_ITEM
 
 
 async def test_given_steps() -> None:
-    config = {"split": "given", "verifier": {"kind": "regex", "config": {"pattern": "="}}}
+    config = {"split": "given", "scorer": {"kind": "regex", "config": {"pattern": "="}}}
     reference = {"steps": ["6 * 7 = 42", "add 1"], "reference": None}
     verdict = await one(None, config, completion=TEXT, reference=reference)
     assert texts(verdict, TEXT) == ["6 * 7 = 42", "add 1"]
@@ -204,7 +204,9 @@ async def test_given_steps() -> None:
     ],
 )
 async def test_malformed_given_steps(reference: Any, message: str) -> None:
-    verdict = await one(Served(), {"backend": "prm", "split": "given"}, completion=TEXT, reference=reference)
+    verdict = await one(
+        Served(), {"scorer": {"backend": "prm"}, "split": "given"}, completion=TEXT, reference=reference
+    )
     assert verdict.error is not None
     assert verdict.error.type is ErrorType.BAD_ITEM
     assert verdict.error.message.startswith(message)
@@ -215,7 +217,7 @@ async def test_malformed_given_steps(reference: Any, message: str) -> None:
 async def test_order_and_repetition_change_nothing(completions: list[str], data: st.DataObject) -> None:
     items = [Item(completion=text) for text in completions]
     order = data.draw(st.permutations(range(len(items))))
-    config = {"backend": "prm", "split": "pattern", "pattern": "[aeiou ]"}
+    config = {"scorer": {"backend": "prm"}, "split": "pattern", "pattern": "[aeiou ]"}
     straight = await judged_by(Served(steps=by_length), "process", config, items)
     permuted = await judged_by(Served(steps=by_length), "process", config, [items[i] for i in order])
     assert [straight[i] for i in order] == permuted
@@ -227,21 +229,15 @@ async def test_order_and_repetition_change_nothing(completions: list[str], data:
 @pytest.mark.parametrize(
     ("config", "pointer", "message"),
     [
-        ({}, "/backend", "name either a backend that scores steps or a verifier, and not both"),
+        ({"scorer": {"backend": "prm"}, "split": "pattern"}, "/pattern", "a pattern and split: pattern go together"),
+        ({"scorer": {"backend": "prm"}, "pattern": "x"}, "/pattern", "a pattern and split: pattern go together"),
         (
-            {"backend": "prm", "verifier": "x@1"},
-            "/backend",
-            "name either a backend that scores steps or a verifier, and not both",
-        ),
-        ({"backend": "prm", "split": "pattern"}, "/pattern", "a pattern and split: pattern go together"),
-        ({"backend": "prm", "pattern": "x"}, "/pattern", "a pattern and split: pattern go together"),
-        (
-            {"backend": "prm", "shows": "prefix"},
+            {"scorer": {"backend": "prm"}, "shows": "prefix"},
             "/shows",
             "a backend reads the whole solution; shows is for a verifier",
         ),
         (
-            {"backend": "prm", "split": "pattern", "pattern": "x*"},
+            {"scorer": {"backend": "prm"}, "split": "pattern", "pattern": "x*"},
             "/pattern",
             "/pattern: it matches the empty text, so it would separate every two characters",
         ),
@@ -256,19 +252,20 @@ def test_configurations_that_cannot_work(config: dict[str, Any], pointer: str, m
 @pytest.mark.parametrize("pattern", ["(", "(?<=a)b", "a" * 5_000, "\ud800"])
 def test_patterns_that_cannot_be_used(pattern: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        configured("process", {"backend": "prm", "split": "pattern", "pattern": pattern})
+        configured("process", {"scorer": {"backend": "prm"}, "split": "pattern", "pattern": pattern})
     assert caught.value.pointer == "/pattern"
 
 
 @pytest.mark.parametrize(
     ("config", "where"),
     [
-        ({"backend": "a b"}, "backend"),
-        ({"backend": "prm", "aggregate": "max"}, "aggregate"),
-        ({"backend": "prm", "max_steps": 0}, "max_steps"),
-        ({"backend": "prm", "threshold": math.nan}, "threshold"),
-        ({"backend": "prm", "split": "lines"}, "split"),
-        ({"verifier": 3}, "verifier"),
+        ({}, "scorer"),
+        ({"scorer": {"backend": "a b"}}, "scorer"),
+        ({"scorer": {"backend": "prm"}, "aggregate": "max"}, "aggregate"),
+        ({"scorer": {"backend": "prm"}, "max_steps": 0}, "max_steps"),
+        ({"scorer": {"backend": "prm"}, "threshold": math.nan}, "threshold"),
+        ({"scorer": {"backend": "prm"}, "split": "lines"}, "split"),
+        ({"scorer": 3}, "scorer"),
     ],
 )
 def test_malformed_configurations(config: dict[str, Any], where: str) -> None:
@@ -278,8 +275,8 @@ def test_malformed_configurations(config: dict[str, Any], where: str) -> None:
 
 
 def test_it_needs_what_scores_its_steps() -> None:
-    assert ProcessConfig(backend="prm").needs().backends == {"/backend": "prm"}
-    assert ProcessConfig(verifier="judge@1").needs().verifiers == {"/verifier": "judge@1"}
+    assert ProcessConfig.model_validate({"scorer": {"backend": "prm"}}).needs().backends == {"/scorer/backend": "prm"}
+    assert ProcessConfig(scorer="judge@1").needs().verifiers == {"/scorer": "judge@1"}
 
 
 @pytest.mark.data
@@ -298,7 +295,9 @@ async def test_labelled_mistakes_are_found_where_they_are() -> None:
     usable = [row for row in usable if len(row["steps"]) <= 256]
     assert len(usable) > 2_000
     items = [Item(prompt=row["input"], completion="\n\n".join(row["steps"])) for row in usable]
-    verdicts = await judged_by(Served(steps=labels), "process", {"backend": "prm", "max_steps": 256}, items)
+    verdicts = await judged_by(
+        Served(steps=labels), "process", {"scorer": {"backend": "prm"}, "max_steps": 256}, items
+    )
     for row, item, verdict in zip(usable, items, verdicts, strict=True):
         assert verdict.detail["first_wrong"] == row["mistake_index"]
         assert verdict.score == (1.0 if row["mistake_index"] is None else 0.0)
@@ -307,5 +306,5 @@ async def test_labelled_mistakes_are_found_where_they_are() -> None:
         item.model_copy(update={"reference": {"steps": [step.strip() for step in row["steps"]]}})
         for row, item in zip(usable, items, strict=True)
     ]
-    again = await judged_by(Served(steps=labels), "process", {"backend": "prm", "split": "given"}, given)
+    again = await judged_by(Served(steps=labels), "process", {"scorer": {"backend": "prm"}, "split": "given"}, given)
     assert [verdict.steps for verdict in again] == [verdict.steps for verdict in verdicts]
