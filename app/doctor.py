@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import app
+from app.host_memory import available_memory
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -139,20 +140,6 @@ async def check_memory(host: Host) -> Finding:
         status = Status.PROBLEM if free < LEAST_MEMORY else Status.WARNING
         return Finding("memory", status, message, "give this host or container more memory")
     return Finding("memory", Status.OK, message)
-
-
-def available_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that can still be used: of the host (proc(5), MemAvailable), and of the container where it is limited."""
-    fields = dict(line.split(":", 1) for line in (proc / "meminfo").read_text().splitlines())
-    free = int(fields["MemAvailable"].split()[0]) * 1024
-    # a container sees its own control group mounted as the root, in version 2 or 1
-    for limit, used in (
-        (cgroup / "memory.max", cgroup / "memory.current"),
-        (cgroup / "memory/memory.limit_in_bytes", cgroup / "memory/memory.usage_in_bytes"),
-    ):
-        if limit.exists() and used.exists() and (most := limit.read_text().strip()) != "max":
-            free = min(free, max(0, int(most) - int(used.read_text())))
-    return free
 
 
 async def check_postgres(host: Host) -> Finding:

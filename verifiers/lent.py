@@ -74,6 +74,36 @@ class BackendError(Exception):
         self.retryable = retryable
 
 
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """What a reward model says of one conversation: a finite score, or the error that left it without one."""
+
+    score: float | None
+    error: BackendError | None = None
+    tokens: int | None = None
+    """Of the conversation, as the model read it; None where the server does not say."""
+    truncated: bool = False
+    """Whether its beginning was cut off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """A solution in steps, and the messages that asked for it."""
+
+    messages: Sequence[Mapping[str, str]]
+    steps: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class StepScores:
+    """What a process reward model says of one solution: a finite score for each of its steps, or an error."""
+
+    scores: tuple[float, ...] | None
+    error: BackendError | None = None
+    tokens: int | None = None
+    truncated: bool = False
+
+
 class Backends(Protocol):
     """The servers that an operator configured, by name. Their addresses and keys are not for kinds to see."""
 
@@ -98,6 +128,20 @@ class Backends(Protocol):
         Returns or raises by `deadline` (`time.monotonic()` seconds). Raises `BackendError`; of type
         `context_overflow` where the request has too many tokens, `content_filtered` where a filter refused it.
         """
+        ...
+
+    async def rewards(
+        self, name: str, conversations: Sequence[Sequence[Mapping[str, str]]], *, deadline: float
+    ) -> list[Reward]:
+        """What a reward model says of each conversation (messages with `role` and `content`), in order.
+
+        Returns by `deadline` (`time.monotonic()` seconds) and raises nothing: an error is of its own conversation.
+        Texts hold no lone surrogates.
+        """
+        ...
+
+    async def steps(self, name: str, solutions: Sequence[Solution], *, deadline: float) -> list[StepScores]:
+        """What a process reward model says of each solution, in order; as `rewards`."""
         ...
 
 
