@@ -195,12 +195,14 @@ class Registry:
             if issubclass(config, KindConfig) and not config.is_part:
                 raise Problem("invalid-config", f"the kind {kind} cannot be part of another", pointer=at + place)
         for place, name in needs.backends.items():
-            type = needs.backend_type
-            if self._backends is not None and await self._backends.exists(name, type):
+            types = needs.backend_types
+            if self._backends is not None and [type for type in types if await self._backends.exists(name, type)]:
                 continue
             detail = f"no backend {wire.quote(name)}; an operator adds one with 'assay backends add'"
             if self._backends is not None and await self._backends.exists(name):
-                detail = f"the backend {wire.quote(name)} is not of the type {type}, which this kind asks"
+                detail = (
+                    f"the backend {wire.quote(name)} is not of the type {' or '.join(types)}, which this kind asks"
+                )
             raise Problem("invalid-config", detail, pointer=at + place)
 
     async def _named_part(self, project_id: UUID, name: str, at: str) -> str:

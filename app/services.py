@@ -85,7 +85,7 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
     )
     sandbox = opened_sandbox(settings, share(settings.sandbox_cells, settings.workers))
     recorder = Recorder(database)
-    backends = Directory(database, Vault(settings.secret_key), workers=settings.workers)
+    backends = Directory(database, Vault(settings.secret_key), workers=settings.workers, home=settings.home)
     registry = Registry(database, backends)
     databases = opened_databases(settings, database)
     engine = Engine(registry, recorder, guard, VerdictCache(settings.cache_mb), sandbox, backends, databases)

@@ -27,8 +27,9 @@ class InlineVerifier(Strict):
 Other = str | InlineVerifier
 """Another verifier: `name@version`, or a kind and its configuration."""
 
-BackendType = Literal["verifier", "chat"]
-"""What a backend speaks: `verifier` is a user's own, as the kind `remote` asks it; `chat` is a language model."""
+BackendType = Literal["verifier", "chat", "reward", "local"]
+"""What a backend speaks: `verifier` is a user's own, as the kind `remote` asks it; `chat` is a language model;
+`reward` is a reward model on somebody's server, `local` one that Assay serves itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Needs:
 
     verifiers: Mapping[str, Other] = field(default_factory=dict)
     backends: Mapping[str, str] = field(default_factory=dict)
-    backend_type: BackendType = "verifier"
+    backend_types: tuple[BackendType, ...] = ("verifier",)
     """What the backends must be."""
 
 

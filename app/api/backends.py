@@ -32,6 +32,8 @@ from app.auth import Principal
 from app.backends.addresses import Reach, reach
 from app.backends.config import MAX_HEADERS, BackendLimits, BackendUrl, ChatModel, HeaderName
 from app.backends.directory import Directory, place
+from app.backends.local import LocalOptions
+from app.backends.rewarding import RewardOptions
 from app.backends.secrets import Secret, SecretError, Vault
 from app.errors import Problem
 from app.idempotency import Answer, answer_once
@@ -39,9 +41,9 @@ from app.registry import NAME
 from app.store import backends as store
 from app.store.database import Connection
 from app.store.ids import uuid7
-from verifiers.base import Item, Strict
+from verifiers.base import ErrorType, Item, Strict
 from verifiers.chat import ChatMessage, ChatRequest
-from verifiers.lent import BackendError, BackendType
+from verifiers.lent import BackendError, BackendType, Solution
 from verifiers.remote import asked, judged
 
 router = APIRouter(tags=["backends"])
@@ -55,6 +57,13 @@ ALLOW_PRIVATE = (
 KEYS = "`env:ASSAY_BACKEND_...` for a variable of the service, else the value, which ASSAY_SECRET_KEY encrypts"
 
 
+_NEEDED = {
+    "chat": 'its model, such as {"model": "gpt-4.1-mini"}',
+    "reward": 'what it speaks, such as {"api": "classify"}',
+    "local": 'its model, such as {"model": "/models/reward-8b"}',
+}
+
+
 class CreateBackend(Strict):
     """A server that verifiers may ask."""
 
@@ -62,11 +71,14 @@ class CreateBackend(Strict):
     type: BackendType = Field(
         "verifier",
         description="verifier: a verifier of yours, for the kind `remote`; chat: a language model behind an "
-        "OpenAI-compatible API, for the kind `judge`.",
+        "OpenAI-compatible API, for the kind `judge`; reward: a reward model's server, for `reward_model` and "
+        "`process`; local: a reward model that the service serves itself.",
     )
-    url: BackendUrl = Field(
+    url: BackendUrl | None = Field(
+        None,
         description="Where requests are posted to, or the base URL of a chat model's API, such as "
-        "`https://api.openai.com/v1`; people who may ask it do not see it. Put no key into it.",
+        "`https://api.openai.com/v1`; people who may ask it do not see it. Put no key into it. A local model has "
+        "none.",
         examples=["https://verifier.example.com/score"],
     )
     key: SecretStr | None = Field(None, description=f"Sent as `Authorization: Bearer ...`: {KEYS}.")
@@ -78,6 +90,13 @@ class CreateBackend(Strict):
     allow_private: bool = Field(False, description=ALLOW_PRIVATE)
     limits: BackendLimits = Field(default_factory=BackendLimits, description="Bounds of the requests to it.")
     chat: ChatModel | None = Field(None, description="Of the type chat, and only of it: the model and its prices.")
+    reward: RewardOptions | None = Field(None, description="Of the type reward, and only of it: what it speaks.")
+    local: LocalOptions | None = Field(None, description="Of the type local, and only of it: the model.")
+
+    @property
+    def options(self) -> ChatModel | RewardOptions | LocalOptions | None:
+        """What its type has besides."""
+        return self.chat or self.reward or self.local
 
 
 class Backend(BaseModel):
@@ -86,11 +105,13 @@ class Backend(BaseModel):
     id: UUID
     name: str
     type: BackendType
-    url: str
+    url: str | None
     headers: dict[str, str] = Field(description="By name: `stored`, or the variable that has the value.")
     allow_private: bool = Field(description=ALLOW_PRIVATE)
     limits: BackendLimits
     chat: ChatModel | None
+    reward: RewardOptions | None
+    local: LocalOptions | None
     created_at: datetime
     archived_at: datetime | None
 
@@ -110,11 +131,11 @@ def backend_json(backend: store.Backend) -> dict[str, Any]:
         "id": str(backend.id),
         "name": backend.name,
         "type": backend.type,
-        "url": backend.url,
+        "url": backend.url or None,
         "headers": {secret["header"]: Secret(**secret).shown for secret in backend.secrets},
         "allow_private": backend.allow_private,
         "limits": backend.limits,
-        "chat": backend.chat,
+        **{type: backend.options if backend.type == type else None for type in ("chat", "reward", "local")},
         "created_at": backend.created_at.isoformat(),
         "archived_at": None if backend.archived_at is None else backend.archived_at.isoformat(),
     }
@@ -146,11 +167,11 @@ async def create_backend(request: Request) -> Response:
                 id=id,
                 name=wanted.name,
                 type=wanted.type,
-                url=wanted.url,
+                url=wanted.url or "",
                 allow_private=wanted.allow_private,
                 limits=wire.encode(wanted.limits.model_dump()),
                 secrets=wire.encode([asdict(secret) for secret in secrets]),
-                chat=None if wanted.chat is None else wire.encode(wanted.chat.model_dump()),
+                options=None if wanted.options is None else wire.encode(wanted.options.model_dump()),
             )
             if made is None:
                 detail = f"a backend named {wanted.name!r} exists; remove it first, or choose another name"
@@ -162,7 +183,7 @@ async def create_backend(request: Request) -> Response:
 
 def _check_address(wanted: CreateBackend) -> None:
     """Refuse a URL with an address that every request would be refused for; a name is looked up for each request."""
-    host = URL(wanted.url).host or ""
+    host = URL(wanted.url or "").host or ""
     if not re.fullmatch(r"[0-9.]+|.*:.*", host):
         return
     found = reach(host)
@@ -175,18 +196,28 @@ def _check_address(wanted: CreateBackend) -> None:
 
 def _check_type(wanted: CreateBackend) -> None:
     """Refuse what does not belong to the type."""
-    if wanted.type != "chat":
-        for pointer, given in (
-            ("/chat", wanted.chat is not None),
-            ("/limits/tokens_per_minute", wanted.limits.tokens_per_minute is not None),
-        ):
-            if given:
-                detail = f"{pointer}: belongs to backends of the type chat; send type: chat if it is one"
+    for pointer, type, given in (
+        ("/chat", "chat", wanted.chat is not None),
+        ("/limits/tokens_per_minute", "chat", wanted.limits.tokens_per_minute is not None),
+        ("/reward", "reward", wanted.reward is not None),
+        ("/local", "local", wanted.local is not None),
+    ):
+        if given and wanted.type != type:
+            detail = f"{pointer}: belongs to backends of the type {type}; send type: {type} if it is one"
+            raise Problem("invalid-body", detail, pointer=pointer)
+    if wanted.type != "verifier" and wanted.options is None:
+        pointer = f"/{wanted.type}"
+        detail = f"{pointer}: a backend of the type {wanted.type} needs {_NEEDED[wanted.type]}"
+        raise Problem("invalid-body", detail, pointer=pointer)
+    if wanted.type == "local":
+        sent = {"/url": wanted.url, "/key": wanted.key, "/headers": wanted.headers}
+        for pointer, value in sent.items():
+            if value:
+                detail = f"{pointer}: the service serves a local model itself; leave it out"
                 raise Problem("invalid-body", detail, pointer=pointer)
-    elif wanted.chat is None:
-        detail = '/chat: a backend of the type chat needs its model, such as {"model": "gpt-4.1-mini"}'
-        raise Problem("invalid-body", detail, pointer="/chat")
-    elif URL(wanted.url).path.rstrip("/").endswith(CHAT_PATH):
+    elif wanted.url is None:
+        raise Problem("invalid-body", "/url: only backends of the type local have none", pointer="/url")
+    elif wanted.type == "chat" and URL(wanted.url).path.rstrip("/").endswith(CHAT_PATH):
         detail = f"/url: give the base URL, without {CHAT_PATH}, which the service adds"
         raise Problem("invalid-body", detail, pointer="/url")
 
@@ -201,7 +232,7 @@ def _kept(vault: Vault, wanted: CreateBackend, id: UUID) -> list[Secret]:
         if any(header.lower() == other.header.lower() for other in kept):
             raise Problem("invalid-body", f"{where}: the header {header} is given twice", pointer=where)
         try:
-            source = vault.keep(value.get_secret_value(), place(id, wanted.url, header))
+            source = vault.keep(value.get_secret_value(), place(id, wanted.url or "", header))
         except SecretError as error:
             raise Problem("invalid-body", f"{where}: {error}", pointer=where) from None
         kept.append(Secret(header, scheme, source))
@@ -248,10 +279,14 @@ async def test_backend(request: Request, name: str) -> Response:
     await _operator(request)
     if not re.fullmatch(NAME, name) or not await state.backends.exists(name):
         raise _unknown(name)
-    chats = await state.backends.exists(name, "chat")
+    ask = _ask_rewards
+    if await state.backends.exists(name, "chat"):
+        ask = _ask_chat
+    elif await state.backends.exists(name, "verifier"):
+        ask = _ask_verifier
     started = time.monotonic()
     try:
-        ok, message = await (_ask_chat if chats else _ask_verifier)(state.backends, name, started + TEST_S)
+        ok, message = await ask(state.backends, name, started + TEST_S)
     except BackendError as error:
         ok, message = False, str(error)
     ms = round((time.monotonic() - started) * 1000, 3)
@@ -266,6 +301,22 @@ async def _ask_verifier(backends: Directory, name: str, deadline: float) -> tupl
     if verdict.error is not None:
         return False, verdict.error.message
     return True, f"it gave the score {verdict.score}"
+
+
+async def _ask_rewards(backends: Directory, name: str, deadline: float) -> tuple[bool, str]:
+    """Whether a reward model scores a conversation, or the steps of a solution, and how."""
+    question = {"role": "user", "content": "What is 6 times 7?"}
+    [reward] = await backends.rewards(
+        name, [[question, {"role": "assistant", "content": "It is 42."}]], deadline=deadline
+    )
+    if reward.score is not None:
+        return True, f"it gave the score {reward.score:.6g}"
+    [scores] = await backends.steps(name, [Solution([question], ["6 times 7 is 42."])], deadline=deadline)
+    if scores.scores is not None:
+        return True, f"it gave a step the score {scores.scores[0]:.6g}"
+    return False, str(
+        reward.error if scores.error is None or scores.error.type is ErrorType.BACKEND_FAULT else scores.error
+    )
 
 
 async def _ask_chat(backends: Directory, name: str, deadline: float) -> tuple[bool, str]:

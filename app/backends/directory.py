@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -14,18 +16,21 @@ from app.backends.answers import Answers
 from app.backends.caller import Caller
 from app.backends.chat_server import ChatServer
 from app.backends.config import BackendLimits, ChatModel
+from app.backends.local import LocalOptions, LocalServer
 from app.backends.resolver import Lookup, system_lookup
+from app.backends.reward_backend import RewardBackend
+from app.backends.rewarding import RewardOptions
 from app.backends.secrets import Secret, SecretError, Vault
 from app.errors import Problem
 from app.store import backends as store
 from app.store.database import Database
 from verifiers.base import ErrorType
 from verifiers.chat import Abilities, ChatAnswer, ChatRequest
-from verifiers.lent import BackendError, BackendType
+from verifiers.lent import BackendError, BackendType, Reward, Solution, StepScores
 
 log = structlog.get_logger()
 
-Server = Caller | ChatServer
+Server = Caller | ChatServer | RewardBackend | LocalServer
 TRUST_S = 1.0
 """How long what is known of a name is believed before the database is asked again."""
 FIND_S = 10.0
@@ -46,8 +51,18 @@ def chat_url(base: str) -> str:
 class Directory:
     """Finds backends for one process. One that is archived elsewhere is gone here within `TRUST_S`."""
 
-    def __init__(self, database: Database, vault: Vault, *, workers: int = 1, lookup: Lookup = system_lookup) -> None:
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        *,
+        workers: int = 1,
+        lookup: Lookup = system_lookup,
+        home: Path | None = None,
+    ) -> None:
+        """`home` is where the sockets of models lie that are served here; None for a process that serves none."""
         self.vault = vault
+        self._home = home
         self._database = database
         self._workers = workers
         self._lookup = lookup
@@ -66,7 +81,7 @@ class Directory:
         """See `verifiers.lent.Backends`."""
         caller = await self._server(name, deadline)
         if not isinstance(caller, Caller):
-            raise _unavailable(f"the backend {name} is a chat model, and no verifier", retryable=False)
+            raise _unavailable(f"the backend {name} is a model, and no verifier", retryable=False)
         return await caller.post(lambda: wire.encode(body).encode(), deadline=deadline)
 
     async def abilities(self, name: str) -> Abilities:
@@ -76,6 +91,24 @@ class Directory:
     async def chat(self, name: str, request: ChatRequest, *, deadline: float) -> ChatAnswer:
         """See `verifiers.lent.Backends`."""
         return await (await self._chat_server(name, deadline)).chat(request, deadline=deadline)
+
+    async def rewards(
+        self, name: str, conversations: Sequence[Sequence[Mapping[str, str]]], *, deadline: float
+    ) -> list[Reward]:
+        """See `verifiers.lent.Backends`."""
+        try:
+            server = await self._reward_server(name, deadline)
+        except BackendError as error:
+            return [Reward(None, error)] * len(conversations)
+        return await server.rewards(conversations, deadline=deadline)
+
+    async def steps(self, name: str, solutions: Sequence[Solution], *, deadline: float) -> list[StepScores]:
+        """See `verifiers.lent.Backends`."""
+        try:
+            server = await self._reward_server(name, deadline)
+        except BackendError as error:
+            return [StepScores(None, error)] * len(solutions)
+        return await server.steps(solutions, deadline=deadline)
 
     def forget(self, name: str) -> None:
         """Ask the database at the next request: the backend was changed in this process."""
@@ -92,7 +125,13 @@ class Directory:
     async def _chat_server(self, name: str, deadline: float) -> ChatServer:
         server = await self._server(name, deadline)
         if not isinstance(server, ChatServer):
-            raise _unavailable(f"the backend {name} is a verifier, and no chat model", retryable=False)
+            raise _unavailable(f"the backend {name} is no chat model", retryable=False)
+        return server
+
+    async def _reward_server(self, name: str, deadline: float) -> RewardBackend | LocalServer:
+        server = await self._server(name, deadline)
+        if not isinstance(server, RewardBackend | LocalServer):
+            raise _unavailable(f"the backend {name} is no reward model", retryable=False)
         return server
 
     async def _server(self, name: str, deadline: float) -> Server:
@@ -140,23 +179,34 @@ class Directory:
         return server
 
     def _made(self, backend: store.Backend) -> Server:
+        if backend.type == "local":
+            if self._home is None:
+                raise _unavailable(
+                    f"the backend {backend.name} is a model, and this process serves none", retryable=False
+                )
+            return LocalServer(backend.name, LocalOptions.model_validate(backend.options), self._home, backend.id)
         headers: dict[str, str] = {}
         for member in backend.secrets:
             secret = Secret(**member)
             bound = place(backend.id, backend.url, secret.header)
             headers[secret.header] = secret.scheme + self.vault.value(secret.source, bound)
-        model = None if backend.chat is None else ChatModel.model_validate(backend.chat)
         caller = Caller(
             backend.id,
             backend.name,
-            backend.url if model is None else chat_url(backend.url),
+            chat_url(backend.url) if backend.type == "chat" else backend.url,
             BackendLimits.model_validate(backend.limits),
             headers,
             allow_private=backend.allow_private,
             lookup=self._lookup,
             workers=self._workers,
         )
-        return caller if model is None else ChatServer(caller, backend.name, model, self._answers)
+        match backend.type:
+            case "chat":
+                return ChatServer(caller, backend.name, ChatModel.model_validate(backend.options), self._answers)
+            case "reward":
+                return RewardBackend(caller, backend.name, RewardOptions.model_validate(backend.options))
+            case _:
+                return caller
 
     async def _close_retired(self) -> None:
         """Close those whose last request has ended."""

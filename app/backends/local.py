@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from pydantic import Field
 
@@ -59,7 +60,8 @@ class LocalOptions(Strict):
 class LocalServer:
     """Scores with a model of this host; its process is started when it is first asked."""
 
-    def __init__(self, name: str, options: LocalOptions, home: Path) -> None:
+    def __init__(self, name: str, options: LocalOptions, home: Path, id: UUID | None = None) -> None:
+        self.id = id
         self._name = name
         self._options = options
         self._model = LocalModel(options.spec(), home / MODELS)

@@ -58,6 +58,15 @@ class ServedModel(Strict):
     )
 
 
+class RewardOptions(ServedModel):
+    """What a backend of the type `reward` has besides its URL."""
+
+    api: RewardType = Field(
+        description="What the server speaks. classify, score: vLLM's /classify and /score; pooling: vLLM's /pooling "
+        "of a process reward model; sglang: SGLang's /classify; tei: text-embeddings-inference's /predict."
+    )
+
+
 class _AnswerError(Exception):
     """An answer that is none; says what it lacks."""
 

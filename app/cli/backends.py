@@ -35,13 +35,20 @@ VALUE_HELP = "env:ASSAY_BACKEND_... for a variable of the service, or the value 
 def add(
     name: Annotated[str, typer.Argument(help="What verifiers call it.")],
     at: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            metavar="ADDRESS", help="Its URL; of a chat model the base URL, as in https://api.openai.com/v1."
+            metavar="ADDRESS",
+            help="Its URL; of a chat model the base URL, as in https://api.openai.com/v1. A local model has none.",
         ),
-    ],
-    type: Annotated[str, typer.Option(help="What it is: verifier or chat.")] = "verifier",
-    model: Annotated[str | None, typer.Option(help="chat: the model's name at that server.")] = None,
+    ] = None,
+    type: Annotated[str, typer.Option(help="What it is: verifier, chat, reward or local.")] = "verifier",
+    model: Annotated[
+        str | None, typer.Option(help="The model's name at that server; local: its folder, or owner/name at the hub.")
+    ] = None,
+    api: Annotated[
+        str | None, typer.Option(help="reward: what it speaks: classify, score, pooling, sglang or tei.")
+    ] = None,
+    steps: Annotated[bool, typer.Option("--steps", help="local: a process reward model.")] = False,
     rpm: Annotated[int | None, typer.Option(help="Requests a minute at most.")] = None,
     tpm: Annotated[int | None, typer.Option(help="chat: tokens a minute at most.")] = None,
     price_in: Annotated[float | None, typer.Option(help="chat: price of a million prompt tokens.")] = None,
@@ -57,22 +64,32 @@ def add(
         str, typer.Option(help="JSON: concurrency, connect_s, timeout_s, retries, answer_kb; the rest as it is.")
     ] = "{}",
     chat: Annotated[str, typer.Option(help="chat, JSON: json_schema, logprobs, each auto, yes or no.")] = "{}",
+    reward: Annotated[str, typer.Option(help="reward, JSON: separator, turn.")] = "{}",
+    local: Annotated[
+        str, typer.Option(help="local, JSON: device, threads, max_tokens, batch_tokens, latency_ms, separator.")
+    ] = "{}",
     url: Url = None,
     key: Key = None,
 ) -> None:
     """Add a backend. Its keys are shown to nobody from then on."""
     rates = {"requests_per_minute": rpm, "tokens_per_minute": tpm}
-    about = {"model": model, "price_in": price_in, "price_out": price_out}
+    prices = {"price_in": price_in, "price_out": price_out}
+    named = {"model": model}
     wanted: dict[str, Any] = {
         "name": name,
         "type": type,
-        "url": at,
         "headers": dict(_header(text) for text in header or ()),
         "allow_private": allow_private,
         "limits": _json("--limits", limits, rates),
     }
-    if found := _json("--chat", chat, about):
-        wanted["chat"] = found
+    if at is not None:
+        wanted["url"] = at
+    options = {
+        "chat": _json("--chat", chat, prices | (named if type not in ("reward", "local") else {})),
+        "reward": _json("--reward", reward, {"api": api} | (named if type == "reward" else {})),
+        "local": _json("--local", local, ({"steps": True} if steps else {}) | (named if type == "local" else {})),
+    }
+    wanted |= {name: found for name, found in options.items() if found}
     if bearer is not None:
         wanted["key"] = bearer
     body = wire.encode(wanted)
@@ -113,7 +130,9 @@ def list_(as_json: Json = False, url: Url = None, key: Key = None) -> None:
 
     items = talk(url, key, work)
     if not as_json:
-        items = [item | {"model": (item["chat"] or {}).get("model")} for item in items]
+        items = [
+            item | {"model": (item["chat"] or item["reward"] or item["local"] or {}).get("model")} for item in items
+        ]
     show_list(items, COLUMNS, as_json=as_json)
 
 

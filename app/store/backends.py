@@ -28,8 +28,8 @@ class Backend:
     limits: Mapping[str, Any]
     secrets: Sequence[Mapping[str, str]]
     """By `app.backends.secrets.Secret`."""
-    chat: Mapping[str, Any] | None
-    """By `app.backends.config.ChatModel`, of a chat model."""
+    options: Mapping[str, Any] | None
+    """What its type has besides; None of a verifier."""
     created_at: datetime
     archived_at: datetime | None
 
@@ -43,7 +43,7 @@ def _backend(row: Record) -> Backend:
         row.allow_private,
         json.loads(row.limits),
         json.loads(row.secrets),
-        None if row.chat is None else json.loads(row.chat),
+        None if row.options is None else json.loads(row.options),
         row.created_at,
         row.archived_at,
     )
@@ -59,9 +59,12 @@ async def create(
     allow_private: bool,
     limits: str,
     secrets: str,
-    chat: str | None = None,
+    options: str | None = None,
 ) -> Backend | None:
-    """A new backend (limits, secrets and chat are JSON text), or None where a live one has the name."""
+    """A new backend, or None where a live one has the name.
+
+    Limits, secrets and options are JSON text; a local model has an empty URL.
+    """
     query = (
         insert(backends)
         .values(
@@ -72,7 +75,7 @@ async def create(
             allow_private=allow_private,
             limits=limits.encode(),
             secrets=secrets.encode(),
-            chat=None if chat is None else chat.encode(),
+            options=None if options is None else options.encode(),
         )
         .on_conflict_do_nothing(index_elements=["name"], index_where=backends.c.archived_at.is_(None))
         .returning(backends)

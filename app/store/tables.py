@@ -240,7 +240,7 @@ backends = Table(
     Column("secrets", LargeBinary, nullable=False),
     _created(),
     Column("archived_at", TIMESTAMP(timezone=True)),
-    Column("chat", LargeBinary),
+    Column("options", LargeBinary),
 )
 """Servers that an operator configured, for every project."""
 Index("uq_backends_live", backends.c.name, unique=True, postgresql_where=backends.c.archived_at.is_(None))

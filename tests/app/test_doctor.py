@@ -25,6 +25,7 @@ from app import doctor
 from app.cli import main
 from app.doctor import Finding, Host, Status
 from app.guarded.spawner import Spawner, SpawnError
+from app.host_memory import available_memory
 from app.settings import Settings
 from app.store.embedded import EmbeddedPostgres, runtime
 from tests.app.fake_sandbox import FakePool
@@ -128,7 +129,7 @@ class TestMemory:
         return proc
 
     def test_of_the_host(self, proc: Path, tmp_path: Path) -> None:
-        assert doctor.available_memory(proc, tmp_path) == 8 * 2**30
+        assert available_memory(proc, tmp_path) == 8 * 2**30
 
     @pytest.mark.parametrize(
         ("limit", "used", "free"),
@@ -142,7 +143,7 @@ class TestMemory:
         group.mkdir(exist_ok=True)
         for name, value in zip(names.split(), (limit, used), strict=True):
             (group / name).write_text(f"{value}\n")
-        assert doctor.available_memory(proc, tmp_path) == free
+        assert available_memory(proc, tmp_path) == free
 
     @pytest.mark.parametrize(("free", "status"), [(2**20, PROBLEM), (2**30, WARNING)])
     async def test_little(self, monkeypatch: pytest.MonkeyPatch, free: int, status: Status) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -24,7 +24,7 @@ from tests.app.store.proxy import proxied
 from tests.app.store.rows import fetch
 from verifiers.base import KINDS, ConfigError, Context, Item, KindConfig, Verdict
 from verifiers.chat import Abilities, ChatAnswer, ChatRequest
-from verifiers.lent import Cost, InlineVerifier, Needs
+from verifiers.lent import Cost, InlineVerifier, Needs, Reward, Solution, StepScores
 
 
 class Echo:
@@ -525,6 +525,14 @@ class Servers:
     async def chat(self, name: str, request: ChatRequest, *, deadline: float) -> ChatAnswer:
         raise AssertionError("nothing is sent to see whether it exists")
 
+    async def rewards(
+        self, name: str, conversations: Sequence[Sequence[Mapping[str, str]]], *, deadline: float
+    ) -> list[Reward]:
+        raise AssertionError("no reward model is asked")
+
+    async def steps(self, name: str, solutions: Sequence[Solution], *, deadline: float) -> list[StepScores]:
+        raise AssertionError("no reward model is asked")
+
 
 async def refused(registry: Registry, project: UUID, config: dict[str, Any]) -> tuple[str, str | None]:
     with pytest.raises(Problem) as caught:
@@ -579,7 +587,7 @@ async def test_a_backend_must_be_of_the_type_that_is_asked(database: Database, m
     registry = Registry(database, Servers())
     said = "the backend 'model' is not of the type verifier, which this kind asks"
     assert await refused(registry, mine, {"part": "echo@1", "server": "model"}) == (said, "/config/server")
-    needs = Needs(backends={"/backend": "model", "/panel/0": "there"}, backend_type="chat")
+    needs = Needs(backends={"/backend": "model", "/panel/0": "there"}, backend_types=("chat",))
     with pytest.raises(Problem, match="'there' is not of the type chat") as caught:
         await registry.check_needs(mine, needs, "/config")
     assert caught.value.pointer == "/config/panel/0"

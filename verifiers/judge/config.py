@@ -189,7 +189,7 @@ class JudgeConfig(KindConfig):
     def needs(self) -> Needs:
         """See `KindConfig.needs`."""
         more = {f"/panel/{position}": name for position, name in enumerate(self.panel)}
-        return Needs(backends={"/backend": self.backend, **more}, backend_type="chat")
+        return Needs(backends={"/backend": self.backend, **more}, backend_types=("chat",))
 
 
 class JudgeReference(Strict):

@@ -114,7 +114,7 @@ class ProcessConfig(KindConfig):
     def needs(self) -> Needs:
         """See `KindConfig.needs`."""
         if isinstance(self.scorer, StepBackend):
-            return Needs(backends={"/scorer/backend": self.scorer.backend})
+            return Needs(backends={"/scorer/backend": self.scorer.backend}, backend_types=("reward", "local"))
         return Needs({"/scorer": self.scorer})
 
 

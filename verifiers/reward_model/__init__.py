@@ -73,7 +73,7 @@ class RewardModelConfig(KindConfig):
 
     def needs(self) -> Needs:
         """See `KindConfig.needs`."""
-        return Needs(backends={"/backend": self.backend})
+        return Needs(backends={"/backend": self.backend}, backend_types=("reward", "local"))
 
 
 @register

@@ -36,7 +36,7 @@ async def add(
             connection, id=id, name=name, type="verifier" if model is None else "chat", url=url, allow_private=True,
             limits=wire.encode(BackendLimits(**limits).model_dump()),
             secrets=wire.encode([asdict(secret) for secret in kept]),
-            chat=None if model is None else wire.encode(ChatModel(model=model).model_dump()),
+            options=None if model is None else wire.encode(ChatModel(model=model).model_dump()),
         )  # fmt: skip
     assert made is not None
 

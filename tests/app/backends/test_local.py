@@ -113,7 +113,14 @@ async def test_a_model_that_is_no_model_is_unavailable_and_says_why(tmp_path: Pa
 
 def test_options_become_the_models_specification() -> None:
     assert LocalOptions(model="m").spec() == ModelSpec("m")
-    given = {"model": "m", "steps": True, "device": "cuda:1", "threads": 4, "max_tokens": 512, "latency_ms": 2.0}
+    given: dict[str, Any] = {
+        "model": "m",
+        "steps": True,
+        "device": "cuda:1",
+        "threads": 4,
+        "max_tokens": 512,
+        "latency_ms": 2.0,
+    }
     assert LocalOptions.model_validate(given).spec() == ModelSpec(**given)
 
 

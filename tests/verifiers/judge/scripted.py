@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tests.verifiers.support import InProcessGuard
@@ -14,7 +14,7 @@ from verifiers.base import Context, ErrorType, Item, Verdict
 from verifiers.chat import Abilities, ChatAnswer, ChatRequest
 from verifiers.judge import Judge
 from verifiers.judge.config import JudgeConfig
-from verifiers.lent import BackendError
+from verifiers.lent import BackendError, Reward, Solution, StepScores
 
 Said = str | ChatAnswer | BackendError
 Script = Callable[[ChatRequest], Said]
@@ -36,6 +36,14 @@ class Scripted:
 
     async def post(self, name: str, body: Any, *, deadline: float) -> Any:
         raise AssertionError("judges chat")
+
+    async def rewards(
+        self, name: str, conversations: Sequence[Sequence[Mapping[str, str]]], *, deadline: float
+    ) -> list[Reward]:
+        raise AssertionError("no reward model is asked")
+
+    async def steps(self, name: str, solutions: Sequence[Solution], *, deadline: float) -> list[StepScores]:
+        raise AssertionError("no reward model is asked")
 
     async def abilities(self, name: str) -> Abilities:
         return Abilities(json_schema=self._json_schema, logprobs=True)

@@ -1,4 +1,4 @@
-"""Backends that are chat models: the model, its prices, and what it can do."""
+"""What a backend has besides, by its type: a chat model's prices, a reward model's server."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("backends", sa.Column("chat", sa.LargeBinary))
+    op.add_column("backends", sa.Column("options", sa.LargeBinary))
 
 
 def downgrade() -> None:
-    op.drop_column("backends", "chat")
+    op.drop_column("backends", "options")
