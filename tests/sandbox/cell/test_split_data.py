@@ -69,7 +69,12 @@ def test_mbpp_solutions_pass(driver: Driver, field: str) -> None:
             continue
         names = defined(problem["code"]) & called(problem[field][0])
         result = driver.run(
-            problem["code"], problem[field], setup=problem["test_setup_code"], names=sorted(names), wall_s=30
+            problem["code"],
+            problem[field],
+            setup=problem["test_setup_code"],
+            names=sorted(names),
+            wall_s=60,
+            cpu_s=20,
         )
         if not result.passed:
             failures.append((problem["task_id"], result.reports))
