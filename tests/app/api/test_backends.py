@@ -118,7 +118,7 @@ def test_inline_use_takes_the_scope_register(project: Project) -> None:
 
 
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
-    ({}, "/url", "/url: Field required"),
+    ({}, "/url", "/url: only backends of the type local have none"),
     ({"url": "ftp://a.example/"}, "/url", "must be an http or https URL"),
     ({"url": "a.example"}, "/url", "must be an http or https URL"),
     ({"url": "http://"}, "/url", "must be an http or https URL"),
@@ -137,7 +137,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"url": "http://[fe80::1]/", "allow_private": True}, "/url", "no backend may be at this address"),
     ({"url": "http://2130706433/", "allow_private": True}, "/url", "no backend may be at this address"),
     ({"name": "a b"}, "/name", "/name: String should match"),
-    ({"type": "oracle"}, "/type", "should be 'verifier' or 'chat'"),
+    ({"type": "oracle"}, "/type", "should be 'verifier', 'chat', 'reward' or 'local'"),
     ({"type": "chat"}, "/chat", "/chat: a backend of the type chat needs its model"),
     ({"chat": {"model": "m"}}, "/chat", "belongs to backends of the type chat"),
     ({"limits": {"tokens_per_minute": 5}}, "/limits/tokens_per_minute", "belongs to backends of the type chat"),
