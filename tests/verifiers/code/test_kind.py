@@ -182,7 +182,7 @@ async def test_a_language_or_package_that_is_not_there(sandbox: Sandbox) -> None
             continue
         verdict = await judged(sandbox, "x", ECHO, **config)
         assert verdict.error is not None
-        assert (verdict.error.type, verdict.error.retryable) == ("sandbox_unavailable", True)
+        assert (verdict.error.type, verdict.error.retryable) == ("sandbox_unavailable", False)
         assert named in verdict.error.message
         assert "it has" in verdict.error.message
 
