@@ -178,9 +178,9 @@ async def test_a_program_that_does_not_compile(sandbox: Sandbox) -> None:
 
 async def test_a_language_or_package_that_is_not_there(sandbox: Sandbox) -> None:
     for config, named in (({"packages": ["nonesuch"]}, "nonesuch"), ({"language": "rust"}, "rust")):
+        verdict = await judged(sandbox, "x", ECHO, **config)
         if named in sandbox.languages:
             continue
-        verdict = await judged(sandbox, "x", ECHO, **config)
         assert verdict.error is not None
         assert (verdict.error.type, verdict.error.retryable) == ("sandbox_unavailable", False)
         assert named in verdict.error.message
