@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
+from tests.app.api.json_server import JsonServer
 from tests.app.api.support import Project, ok, problem, unique
 
 Says = Callable[[str], str]
@@ -32,47 +30,24 @@ def longer(prompt: str) -> str:
     return marked(prompt, "A" if len(found[1]) >= len(found[2]) else "B")
 
 
-class Model:
-    """A chat model's server on loopback that says what a function of its prompt says."""
+def model_server(says: Says) -> JsonServer:
+    """A chat model's server that says what a function of its prompt says."""
 
-    def __init__(self, says: Says) -> None:
-        self.asked: list[str] = []
-        model = self
+    def answer(body: Any) -> Any:
+        message = {"role": "assistant", "content": says("\n".join(each["content"] for each in body["messages"]))}
+        usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+        return {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                prompt = "\n".join(message["content"] for message in body["messages"])
-                model.asked.append(prompt)
-                message = {"role": "assistant", "content": says(prompt)}
-                usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-                content = json.dumps(
-                    {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
-                ).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *_: Any) -> None:
-                """Says nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    return JsonServer("/v1", answer)
 
 
 @pytest.fixture
-def chat_model(default_project: Project) -> Iterator[Callable[[Says], tuple[str, Model]]]:
+def chat_model(default_project: Project) -> Iterator[Callable[[Says], tuple[str, JsonServer]]]:
     """Makes a model and a backend that leads to it."""
-    made: list[tuple[str, Model]] = []
+    made: list[tuple[str, JsonServer]] = []
 
-    def make(says: Says) -> tuple[str, Model]:
-        name, model = unique("model"), Model(says)
+    def make(says: Says) -> tuple[str, JsonServer]:
+        name, model = unique("model"), model_server(says)
         chat = {"model": "script", "json_schema": "no", "logprobs": "no"}
         asked = {"name": name, "type": "chat", "url": model.url, "allow_private": True, "chat": chat}
         ok(default_project.post("/backends", asked), 201)
@@ -86,7 +61,7 @@ def chat_model(default_project: Project) -> Iterator[Callable[[Says], tuple[str,
 
 
 def test_a_judge_that_accepts_everything_is_shown_to(
-    project: Project, chat_model: Callable[[Says], tuple[str, Model]]
+    project: Project, chat_model: Callable[[Says], tuple[str, JsonServer]]
 ) -> None:
     name, model = chat_model(lambda prompt: marked(prompt, "yes"))
     config = {"backend": name, "mode": "principles", "principles": ["It answers the question."], "output": "marker"}
@@ -108,7 +83,7 @@ def test_a_judge_that_accepts_everything_is_shown_to(
 
 
 def test_completions_are_compared_by_a_judge(
-    project: Project, chat_model: Callable[[Says], tuple[str, Model]]
+    project: Project, chat_model: Callable[[Says], tuple[str, JsonServer]]
 ) -> None:
     name, model = chat_model(longer)
     config = {"backend": name, "mode": "pairwise", "output": "marker"}

@@ -2,53 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.app.api.json_server import JsonServer
 from tests.app.api.support import Project, ok, problem, unique
 
 
-class Classifier:
-    """A server on loopback that speaks vLLM's /classify: the score is the completion's length."""
-
-    def __init__(self) -> None:
-        self.asked: list[Any] = []
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                server.asked.append(body)
-                score = float(len(body["messages"][-1]["content"]))
-                result = {"index": 0, "label": "LABEL_0", "probs": [score], "num_classes": 1}
-                content = json.dumps({"data": [result], "usage": {"prompt_tokens": 7}}).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *_: Any) -> None:
-                """Says nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/classify"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+def length(body: Any) -> Any:
+    """An answer of vLLM's /classify: the score is the completion's length."""
+    score = float(len(body["messages"][-1]["content"]))
+    result = {"index": 0, "label": "LABEL_0", "probs": [score], "num_classes": 1}
+    return {"data": [result], "usage": {"prompt_tokens": 7}}
 
 
 @pytest.fixture
-def classifier(default_project: Project) -> Iterator[tuple[str, Classifier]]:
+def classifier(default_project: Project) -> Iterator[tuple[str, JsonServer]]:
     """A backend of the type `reward`, and the server that it leads to."""
-    name, server = unique("reward"), Classifier()
+    name, server = unique("reward"), JsonServer("/classify", length)
     asked = {"name": name, "type": "reward", "url": server.url, "allow_private": True, "reward": {"api": "classify"}}
     made = ok(default_project.post("/backends", asked), 201)
     assert (made["reward"]["api"], made["chat"], made["local"]) == ("classify", None, None)
@@ -57,7 +31,7 @@ def classifier(default_project: Project) -> Iterator[tuple[str, Classifier]]:
     server.close()
 
 
-def test_scores_of_a_server(project: Project, classifier: tuple[str, Classifier]) -> None:
+def test_scores_of_a_server(project: Project, classifier: tuple[str, JsonServer]) -> None:
     name, server = classifier
     config = {"backend": name, "normalise": "standard", "mean": 3.0, "deviation": 2.0}
     ok(project.post("/verifiers", {"name": "rm", "kind": "reward_model", "config": config}), 201)
@@ -68,12 +42,12 @@ def test_scores_of_a_server(project: Project, classifier: tuple[str, Classifier]
     assert all(body["use_activation"] is False for body in server.asked)
 
 
-def test_it_is_asked_by_test(default_project: Project, classifier: tuple[str, Classifier]) -> None:
+def test_it_is_asked_by_test(default_project: Project, classifier: tuple[str, JsonServer]) -> None:
     said = ok(default_project.post(f"/backends/{classifier[0]}/test"))
     assert (said["ok"], said["message"]) == (True, "it gave the score 9")
 
 
-def test_groups_are_ranked_by_it(project: Project, classifier: tuple[str, Classifier]) -> None:
+def test_groups_are_ranked_by_it(project: Project, classifier: tuple[str, JsonServer]) -> None:
     verifier = {"kind": "reward_model", "config": {"backend": classifier[0]}}
     body = {"verifier": verifier, "items": [{"prompt": "Hi", "completions": ["1", "123", "12"]}]}
     [item] = ok(project.post("/compare", body))["items"]
@@ -129,7 +103,7 @@ def test_what_does_not_belong_to_a_type_is_refused(
     problem(answer, 422, "invalid-body", pointer)
 
 
-def test_a_kind_asks_backends_of_its_own_type(project: Project, classifier: tuple[str, Classifier]) -> None:
+def test_a_kind_asks_backends_of_its_own_type(project: Project, classifier: tuple[str, JsonServer]) -> None:
     for kind, config, pointer in (
         ("remote", {"backend": classifier[0]}, "/config/backend"),
         ("judge", {"backend": classifier[0]}, "/config/backend"),
