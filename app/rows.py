@@ -32,8 +32,9 @@ async def prepared(
     completions: dict[UUID, CompletionRow] = {}
     outcomes: dict[UUID, OutcomeRow] = {}
     turn = GivingWay()
-    for task, slot, score_id in zip(tasks, slots, uuid7s(len(tasks)), strict=True):
+    for task, slot, new_id in zip(tasks, slots, uuid7s(len(tasks)), strict=True):
         await turn.over()
+        score_id = task.score_id or new_id
         result, stored = _result(task, slot, score_id, options, project)
         results.append(result)
         resolved = slot.resolved

@@ -19,6 +19,7 @@ from app.engine import Engine
 from app.errors import Problem
 from app.guarded.pool import GuardedPool
 from app.idempotency import IDEMPOTENCY_AGE, ScoreFlights
+from app.merging import Merger
 from app.recorder import Recorder
 from app.registry import Registry
 from app.sandbox_watch import SandboxWatch
@@ -26,7 +27,7 @@ from app.scratch import ScratchDatabases
 from app.selfcheck import check_kinds
 from app.settings import Settings
 from app.settling import KEEP_DAYS, Settling
-from app.store import outcomes, scores
+from app.store import outcomes, runs, scores
 from app.store.database import Connection, Database
 from sandbox.open import open_sandbox
 from sandbox.pool import SandboxPool
@@ -60,6 +61,7 @@ class Services:
     engine: Engine
     backends: Directory
     flights: ScoreFlights
+    merger: Merger
     settling: Settling = field(default_factory=Settling)
     body_bytes: int = 0
     """Bytes of request bodies held at the moment."""
@@ -91,7 +93,17 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
     engine = Engine(registry, recorder, guard, VerdictCache(settings.cache_mb), sandbox, backends, databases)
     watch = SandboxWatch(sandbox)
     services = Services(
-        settings, database, Authenticator(database), registry, guard, sandbox, watch, engine, backends, ScoreFlights()
+        settings,
+        database,
+        Authenticator(database),
+        registry,
+        guard,
+        sandbox,
+        watch,
+        engine,
+        backends,
+        ScoreFlights(),
+        Merger(engine),
     )
     async with AsyncExitStack() as stack:  # each is stopped whatever becomes of the others
         stack.push_async_callback(database.close)
@@ -160,7 +172,7 @@ async def maintain_once(connection: Connection, now: datetime) -> int:
     await scores.ensure_partitions(connection, now)
     await scores.forget_idempotency(connection, now, IDEMPOTENCY_AGE)
     await outcomes.forget_signals(connection, now, KEEP_DAYS)
-    return await scores.forget_completions(connection, now)
+    return await scores.forget_completions(connection, now) + await runs.forget_samples(connection, now)
 
 
 async def _maintain(database: Database) -> None:

@@ -32,6 +32,8 @@ class Task:
     fault: str | None = None
     item_id: str | None = None
     """The id of an unreadable item, where that much could be read."""
+    score_id: UUID | None = None
+    """The id that its recorded verdict is to have; None: one of its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 
@@ -28,7 +29,11 @@ class Load:
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, requests: list[bytes], load: Load, done: asyncio.Future[None]) -> None:
+    def __init__(
+        self, requests: list[bytes], load: Load, done: asyncio.Future[None], asked: float | None = None
+    ) -> None:
+        """`asked` is when the first request was, if that was before the connection."""
+        self._asked = asked
         self._requests = requests
         self._load = load
         self._done = done
@@ -48,7 +53,7 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
             return
         self._buffer, self._need = b"", -1
-        self._sent = time.perf_counter()
+        self._sent, self._asked = self._asked or time.perf_counter(), None
         self._transport.write(self._requests.pop())
 
     def data_received(self, data: bytes) -> None:
@@ -96,5 +101,28 @@ async def drive(port: int, requests: Sequence[bytes], connections: int) -> Load:
         ends.append(done)
         await loop.create_connection(lambda done=done: _Connection(waiting, load, done), "127.0.0.1", port)  # type: ignore[misc]
     await asyncio.gather(*ends)
+    load.seconds = time.perf_counter() - started
+    return load
+
+
+async def drive_fresh(port: int, requests: Sequence[bytes], concurrency: int) -> Load:
+    """Post every request once, each on a connection of its own, so many at a time.
+
+    The latency of a request starts with its connection.
+    """
+    loop = asyncio.get_running_loop()
+    load = Load()
+    waiting = list(requests)
+
+    async def worker() -> None:
+        while waiting:
+            alone = [waiting.pop()]
+            done: asyncio.Future[None] = loop.create_future()
+            asked = time.perf_counter()
+            await loop.create_connection(partial(_Connection, alone, load, done, asked), "127.0.0.1", port)
+            await done
+
+    started = time.perf_counter()
+    await asyncio.gather(*(worker() for _ in range(concurrency)))
     load.seconds = time.perf_counter() - started
     return load

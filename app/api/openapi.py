@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from fastapi import FastAPI
@@ -15,7 +16,8 @@ from verifiers.base import KINDS
 
 REF = "#/components/schemas/"
 KEYLESS = ("/healthz", "/readyz", "/metrics", "/compat/sandbox-fusion/v1/ping")
-COMPAT = "/compat/"
+VERIFIER_NAME = "`name` (the latest version) or `name@version`."
+COMPAT = ("/compat/", "/v1/fine_tuning/")
 """Below it a key may stand in the URL."""
 DESCRIPTION = (
     "Scores completions with registered, versioned verifiers and keeps every verdict. "
@@ -60,22 +62,25 @@ def _document(app: FastAPI) -> dict[str, Any]:
         for method in route.methods or ():
             operation = schema["paths"][route.path][method.lower()]
             operation["responses"].pop("422", None)
-            operation["responses"]["default"] = {
-                "description": "A problem; docs/errors.md lists them.",
-                "content": {"application/problem+json": {"schema": {"$ref": REF + "Problem"}}},
-            }
+            operation["responses"]["default"] = getattr(route, "error_document", _PROBLEM)
             if route.path not in KEYLESS:
-                operation["security"] = [{"bearer": []}, {"key": []}] if COMPAT in route.path else [{"bearer": []}]
+                in_url: list[dict[str, list[str]]] = [{"key": []}] if route.path.startswith(COMPAT) else []
+                operation["security"] = [{"bearer": []}, *in_url]
             if model is not None:
                 operation["requestBody"] = {
                     "required": True,
                     "content": {"application/json": {"schema": {"$ref": REF + model.__name__}}},
                 }
+            operation.setdefault("parameters", []).extend(_parameters_read_by_hand(route, operation))
             if method == "POST" and not getattr(route.endpoint, "unrecorded", False):
-                operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
+                operation["parameters"].append(_IDEMPOTENCY_KEY)
     return schema
 
 
+_PROBLEM = {
+    "description": "A problem; docs/errors.md lists them.",
+    "content": {"application/problem+json": {"schema": {"$ref": REF + "Problem"}}},
+}
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -83,6 +88,24 @@ _IDEMPOTENCY_KEY = {
     "description": "Sent again with the same request, gets the recorded answer. Remembered for 24 hours.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
 }
+
+
+def _parameters_read_by_hand(route: APIRoute, operation: dict[str, Any]) -> list[dict[str, Any]]:
+    """The parameters of the path and of a `query_model` that the handler's signature does not have."""
+    known = {parameter["name"] for parameter in operation.get("parameters", ())}
+    parameters = [
+        {"name": name, "in": "path", "required": True, "description": VERIFIER_NAME, "schema": {"type": "string"}}
+        for name in re.findall(r"\{(\w+)\}", route.path)
+        if name not in known
+    ]
+    model: type[BaseModel] | None = getattr(route.endpoint, "query_model", None)
+    properties = {} if model is None else model.model_json_schema()["properties"]
+    for name, schema in properties.items():
+        description = schema.pop("description", "")
+        parameters.append(
+            {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+        )
+    return parameters
 
 
 def _body_model(route: APIRoute) -> type[BaseModel] | None:

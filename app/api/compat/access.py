@@ -12,14 +12,22 @@ from app.auth import Principal
 ONLY_SCORING = frozenset({"score"})
 
 
-async def may_score(request: Request) -> Principal:
-    """Who is asking, by `Authorization` or by `?key=`; may do nothing but score, whatever the key can do elsewhere.
+async def may_score(request: Request, own_header: str | None = None) -> Principal:
+    """Who is asking, by `Authorization`, by the protocol's own header or by `?key=`.
 
-    Raises `Problem`: 401 without a valid key, 403 where the key cannot score.
+    They may do nothing but score, whatever the key can do elsewhere. Raises `Problem`: 401 without a valid key, 403
+    where the key cannot score.
     """
-    header, key = request.headers.get("authorization"), request.query_params.get("key")
-    if header is None and key is not None:
-        header = f"Bearer {key}"
+    header = request.headers.get("authorization") or None  # reward-kit sends an empty one
+    if header is None and own_header is not None:
+        header = _bearer(request.headers.get(own_header))
+    if header is None:
+        header = _bearer(request.query_params.get("key"))
     principal = await services(request).auth.principal(header)
     principal.require("score")
     return replace(principal, scopes=principal.scopes & ONLY_SCORING)
+
+
+def _bearer(key: str | None) -> str | None:
+    """The key as `Authorization` has it. The trainers' own headers hold it with or without the scheme."""
+    return key if key is None or key.lower().startswith("bearer ") else f"Bearer {key}"

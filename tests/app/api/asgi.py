@@ -18,6 +18,7 @@ from app.engine import Engine
 from app.errors import Problem
 from app.idempotency import ScoreFlights
 from app.main import create_app
+from app.merging import Merger
 from app.recorder import Recorder
 from app.registry import Registry, Resolved, compile_config
 from app.sandbox_watch import SandboxWatch
@@ -69,6 +70,7 @@ class InProcess:
             cast(Engine, self.engine),
             cast(Any, None),
             ScoreFlights(),
+            Merger(cast(Engine, self.engine)),
         )
 
     @staticmethod

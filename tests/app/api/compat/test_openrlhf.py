@@ -1,0 +1,43 @@
+"""How the response is cut from OpenRLHF's query."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.api.compat.openrlhf import END_TOKENS, START_TOKENS, response_of
+
+TEXTS = st.text(max_size=30).filter(lambda text: not text.endswith(END_TOKENS))
+
+
+@given(prompt=TEXTS.filter(bool), response=TEXTS, ends=st.lists(st.sampled_from(END_TOKENS), max_size=4))
+def test_the_prompt_and_any_end_tokens_are_cut_off(prompt: str, response: str, ends: list[str]) -> None:
+    assert response_of(prompt + response + "".join(ends), prompt) == (response, True)
+
+
+@given(start=st.sampled_from(START_TOKENS), response=TEXTS)
+def test_so_is_a_start_token_before_the_prompt(start: str, response: str) -> None:
+    assert response_of(f"{start}What?{response}", "What?") == (response, True)
+
+
+@given(query=TEXTS.filter(lambda text: "?" not in text), prompt=st.sampled_from([None, "", "What?"]))
+def test_without_the_prompt_in_front_the_whole_is_the_response(query: str, prompt: str | None) -> None:
+    assert response_of(query, prompt) == (query, False)
+
+
+def test_a_prompt_truncated_on_its_left_does_not_match() -> None:
+    assert response_of("the end? Yes.</s>", "This is not the end?") == ("the end? Yes.", False)
+
+
+@pytest.mark.parametrize("text", ["a </s> b", "</s> a", "a<|im_end|>\n"])
+def test_tokens_elsewhere_are_the_models_text(text: str) -> None:
+    assert response_of("p" + text, "p") == (text, True)
+
+
+def test_more_end_tokens_may_be_named() -> None:
+    assert response_of("pyes<STOP></s><STOP>", "p", (*END_TOKENS, "<STOP>")) == ("yes", True)
+
+
+def test_a_million_end_tokens_take_one_pass() -> None:
+    assert response_of("p" + "</s>" * 1_000_000, "p") == ("", True)
