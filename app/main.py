@@ -27,13 +27,16 @@ from app.api import (
     kinds,
     openapi,
     projects,
+    run_events,
+    run_history,
+    runs,
     sandbox,
     score,
     scores,
     signals,
     verifiers,
 )
-from app.api.compat import common_oj, open_instruct, sandbox_fusion
+from app.api.compat import ROUTERS
 from app.api.docs import add_docs
 from app.errors import Problem
 from app.logs import configure
@@ -76,7 +79,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         telemetry=NO_TELEMETRY,
     )
     resources = (
-        score,
         compare,
         kinds,
         verifiers,
@@ -87,11 +89,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         keys,
         projects,
         backends,
+        runs,
+        run_events,
+        run_history,
         sandbox,
         health,
     )
-    for resource in (*resources, sandbox_fusion, common_oj, open_instruct):
-        app.router.routes.extend(resource.router.routes)  # include_router would match every request twice
+    # routes are tried in order, and the compat ones take floods
+    for router in (score.router, *ROUTERS, *(resource.router for resource in resources)):
+        app.router.routes.extend(router.routes)  # include_router would match every request twice
     add_docs(app)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     app.add_exception_handler(Problem, _on_problem)

@@ -258,3 +258,81 @@ reports = Table(
     Index("ix_reports_project_id_version_id", "project_id", "version_id"),
 )
 """What measuring a version has shown: the last of each type counts, and earlier ones are kept."""
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("project_id", Uuid, ForeignKey("projects.id"), nullable=False),
+    Column("name", Text, nullable=False),  # what /score is sent as `run`
+    Column("config", LargeBinary, nullable=False),
+    Column("metadata", LargeBinary, nullable=False),
+    Column("status", Text, nullable=False, server_default="running"),
+    Column("message", LargeBinary),
+    Column("status_attempt", Integer, nullable=False, server_default="1"),  # whose word the status is
+    Column("attempt", Integer, nullable=False, server_default="1"),  # the highest that was heard of
+    Column("metric_names", ARRAY(Text), nullable=False, server_default="{}"),
+    _created(),
+    Column("updated_at", TIMESTAMP(timezone=True), nullable=False, server_default=func.now()),
+    UniqueConstraint("project_id", "name"),
+    CheckConstraint("status IN ('running', 'paused', 'finished', 'failed')", name="status"),
+)
+"""Training runs. What they log carries no foreign keys: a check a row would cost more than the row."""
+
+run_resumes = Table(
+    "run_resumes",
+    metadata,
+    Column("run_id", Uuid, ForeignKey("runs.id"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("step", BigInteger, nullable=False),
+)
+"""From which step an attempt went on: what lower attempts did beyond it is void, however late it comes."""
+
+run_metrics = Table(
+    "run_metrics",
+    metadata,
+    Column("run_id", Uuid, primary_key=True),
+    Column("step", BigInteger, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("attempt", Integer, nullable=False),
+    Column("value", Double),  # null: not finite
+    Column("at", TIMESTAMP(timezone=True), nullable=False),
+    CheckConstraint("value > '-Infinity' AND value < 'Infinity'", name="finite"),
+)
+
+run_samples = Table(
+    "run_samples",
+    metadata,
+    Column("run_id", Uuid, primary_key=True),
+    Column("step", BigInteger, primary_key=True),
+    Column("sample", Integer, primary_key=True),
+    Column("attempt", Integer, nullable=False),
+    Column("score_id", Uuid),
+    Column("reward", Double),  # null: unscored
+    Column("advantage", Double),
+    Column("tokens", Integer),
+    Column("finish_reason", Text),
+    Column("item", LargeBinary),  # prompt, completion, metadata; null where none was sent, or it is not kept
+    Column("recorded_at", TIMESTAMP(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("reward > '-Infinity' AND reward < 'Infinity'", name="finite"),
+    CheckConstraint("advantage > '-Infinity' AND advantage < 'Infinity'", name="finite_advantage"),
+)
+Index("ix_run_samples_unscored", run_samples.c.run_id, postgresql_where=run_samples.c.reward.is_(None))
+Index(
+    "ix_run_samples_kept",
+    run_samples.c.run_id,
+    run_samples.c.recorded_at,
+    postgresql_where=run_samples.c.item.is_not(None),
+)
+
+run_alarms = Table(
+    "run_alarms",
+    metadata,
+    Column("run_id", Uuid, primary_key=True),
+    Column("step", BigInteger, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("attempt", Integer, nullable=False),
+    Column("message", LargeBinary, nullable=False),
+    Column("values", LargeBinary, nullable=False),
+    Column("at", TIMESTAMP(timezone=True), nullable=False),
+)

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from app.registry import register_builtins
-from app.store import backends, idempotency, keys, outcomes, projects, reports, verifiers
+from app.store import backends, idempotency, keys, outcomes, projects, reports, run_events, runs, verifiers
 from app.store.database import Database, migrate
 from app.store.scores import ensure_partitions
 from app.store.tables import BUILTIN_PROJECT, metadata
@@ -68,6 +68,14 @@ async def populate(database: Database) -> None:
         )
         [version] = await verifiers.list_page(connection, project.id, None, 1)
         await reports.add(connection, project.id, version.id, "calibration", "{}")
+        run_id, _ = await runs.create(connection, project.id, "r", b"{}", b"{}")
+        events = run_events.Events(
+            metrics=[run_events.Metric(1, 1, "m", 1.0, None)],
+            samples=[run_events.Sample(1, 1, 0, None, 1.0, None, None, None, b"{}")],
+            alarms=[run_events.Alarm(1, 1, "a", b'""', b"{}", None)],
+            resumes=[run_events.Resume(1, 2)],
+        )
+        await run_events.record(connection, await run_events.lock(connection, run_id), events)
     writer = Writer(database)
     await writer.commit([one := batch(project.id, [1.0, None], key="other")])
     await writer.commit([waiting(project.id, b"key")])
