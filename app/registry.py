@@ -89,10 +89,14 @@ def inline_scope(kind: str, config: Any) -> Scope:
     if cls.Config.inline_scope == "register" or cls.Config.is_part:  # only what may be no part is made of parts
         return cls.Config.inline_scope
     try:
-        parts = cls.Config.model_validate(config).needs().verifiers.values()
+        needs = cls.Config.model_validate(config).needs()
     except ValidationError:  # told when it is compiled
         return "score"
-    inline = (inline_scope(part.kind, part.config) for part in parts if isinstance(part, InlineVerifier))
+    if needs.backends and "chat" in needs.backend_types:  # as the kind `judge` does, it spends tokens
+        return "register"
+    inline = (
+        inline_scope(part.kind, part.config) for part in needs.verifiers.values() if isinstance(part, InlineVerifier)
+    )
     return "register" if "register" in inline else "score"
 
 

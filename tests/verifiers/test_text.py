@@ -10,10 +10,15 @@ from hypothesis import strategies as st
 from tests.verifiers.support import ANY_TEXT, InProcessGuard, NoGuard, configured, score
 from verifiers.base import ConfigError, ErrorType, Outcome
 from verifiers.tagged import tagged
-from verifiers.text import MAX_ALLOWED, MAX_CHRF_CHARS, MAX_MEASURED_CHARS, MAX_REFERENCE_CHARS
+from verifiers.text import MAX_ALLOWED, MAX_COSTLY_CHARS, MAX_MEASURED_CHARS, MAX_REFERENCE_CHARS, ROUGE_N
 from verifiers.text.similarity import MEASURES
 
 MODES = sorted(MEASURES)
+GUIDE = (
+    "it is a guide to action which ensures that the military always obeys the commands of the party",
+    "it is a guide to action that ensures that the military will forever heed party commands",
+)
+"""A translation and a reference, the first example of Papineni et al. 2002."""
 
 
 @pytest.mark.parametrize(
@@ -66,6 +71,18 @@ MODES = sorted(MEASURES)
         ({"mode": "rouge_l"}, "c b a", "a b c", 1 / 3),
         ({"mode": "rouge_2"}, "a b c", "a b d", 0.5),
         ({"mode": "rouge_2"}, "a b", "b a", 0.0),
+        ({"mode": "rouge_3"}, "a b c d", "a b c x", 0.5),
+        ({"mode": "rouge_4"}, "a b c d e", "x b c d e f", 0.4),
+        ({"mode": "rouge_5"}, "a b c d e f", "a b c d e", 2 / 3),
+        ({"mode": "rouge_5"}, "a b c d", "a b c d e", 0.0),
+        # from NLTK 3.10 without synonyms, but for texts that are equal, of which it makes 0.5 and 0.9375
+        ({"mode": "meteor"}, GUIDE[0], GUIDE[1], 0.6944444444444445),
+        ({"mode": "meteor"}, "cats sat", "the cat sat", 0.6465517241379309),
+        ({"mode": "meteor"}, "on the mat the cat sat", "the cat sat on the mat", 0.7106481481481481),
+        ({"mode": "meteor"}, "walking quickly", "walks slow", 0.25),
+        ({"mode": "meteor"}, "a", "a", 1.0),
+        ({"mode": "meteor"}, "the cats", "the cat", 1.0),
+        ({"mode": "meteor"}, "x", "a", 0.0),
         ({"mode": "bleu"}, "a b c d e", "a b c d e", 1.0),
         ({"mode": "bleu"}, "a b", "a b", 1.0),
         ({"mode": "bleu"}, "x", "a", 0.0),
@@ -223,9 +240,9 @@ def test_configurations_that_the_schema_refuses(config: dict[str, Any], message:
 def test_measures_are_bounded_and_of_equal_texts_one(mode: Any, a: str, b: str) -> None:
     measure = MEASURES[mode]
     assert 0 <= measure(a)(b) <= 1
-    if mode not in ("bleu", "chrf"):  # their precision and recall do not weigh the same
+    if mode not in ("bleu", "chrf", "meteor"):  # their precision and recall do not weigh the same
         assert measure(a)(b) == pytest.approx(measure(b)(a), abs=1e-12)
-    if len(a.split()) > (mode == "rouge_2"):  # one word has no pair
+    if len(a.split()) >= ROUGE_N.get(mode, 1):  # fewer words make no n-gram
         assert measure(a)(a) == pytest.approx(1, abs=1e-12)
         assert measure("")(a) == 0
 
@@ -246,8 +263,7 @@ async def test_several_references_count_as_the_most_similar(mode: str, text: str
 @settings(max_examples=40, deadline=None)
 @given(text=st.text(min_size=1).filter(lambda text: text.strip() and "think>" not in text))
 async def test_gold_scores_one_and_empty_scores_zero(mode: str, text: str) -> None:
-    if mode == "rouge_2":
-        text = f"the {text}"  # one word has no pair
+    text = f"{'the ' * (ROUGE_N.get(mode, 1) - 1)}{text}"  # fewer words make no n-gram
     gold = await score("text", {"mode": mode}, completion=text, reference=text)
     assert gold.score == pytest.approx(1, abs=1e-12)
     assert (await score("text", {"mode": mode}, completion="", reference=text)).score == 0.0
@@ -263,8 +279,9 @@ async def test_one_word_of_the_reference_is_not_enough_for_any_measure() -> None
 async def test_a_completion_too_long_to_measure() -> None:
     verdict = await score("text", {"mode": "ratio"}, completion="a" * (MAX_MEASURED_CHARS + 1), reference="a")
     assert (verdict.outcome, verdict.score) == (Outcome.OUTPUT_EXCEEDED, 0.0)
-    verdict = await score("text", {"mode": "chrf"}, completion="a" * (MAX_CHRF_CHARS + 1), reference="a")
-    assert (verdict.outcome, verdict.detail["limit"]) == (Outcome.OUTPUT_EXCEEDED, MAX_CHRF_CHARS)
+    for mode in ("chrf", "meteor"):
+        verdict = await score("text", {"mode": mode}, completion="a" * (MAX_COSTLY_CHARS + 1), reference="a")
+        assert (verdict.outcome, verdict.detail["limit"]) == (Outcome.OUTPUT_EXCEEDED, MAX_COSTLY_CHARS)
     verdict = await score("text", {"mode": "ratio"}, completion="x" * MAX_MEASURED_CHARS + "</think>a", reference="a")
     assert verdict.score == 1.0
 
@@ -285,6 +302,7 @@ async def test_a_completion_too_long_to_measure() -> None:
         ({"ignore_case": True}, "a", ["b"] * 201),
         ({"mode": "chrf"}, "a" * 800, "a"),
         ({"mode": "bleu"}, "a b " * 800, "a"),
+        ({"mode": "meteor"}, "a b " * 250, "a"),
         ({"mode": "gleu"}, "a", ["b"] * 51),
         ({"tag": "answer"}, "<answer></answer>" * 2_000, "a"),
     ],

@@ -23,7 +23,7 @@ from verifiers.base import (
     pointer,
     register,
 )
-from verifiers.composite.formula import RESERVED, FormulaError, Value, parse
+from verifiers.composite.formula import FUNCTIONS, FormulaError, Value, parse
 from verifiers.lent import InlineVerifier, Needs, Scorer
 
 Score = Annotated[float, Field(ge=-1e6, le=1e6)]
@@ -62,7 +62,8 @@ class CompositeConfig(KindConfig):
     )
     formula: str | None = Field(
         None,
-        description="Instead of weights: names of parts, numbers, `+ - * /`, parentheses, `min` `max` `abs` `clip`.",
+        description="Instead of weights: names of parts, numbers, `+ - * / ^`, parentheses, and `min` `max` `abs` "
+        "`clip`.",
         examples=["clip(answer - 0.2 * repeats, 0, 1) * layout"],
     )
     closed: Score = Field(0.0, description="What an item scores that a gate does not let through.")
@@ -162,7 +163,7 @@ class Composite:
                 raise ConfigError(
                     "a formula stands instead of weights; give one or the other", f"/parts/{name}/weight"
                 )
-            if name in RESERVED:
+            if name in FUNCTIONS:
                 raise ConfigError(f"{name!r} is a function of formulas; name the part otherwise", f"/parts/{name}")
         try:
             self._formula = parse(config.formula, config.parts)
@@ -233,7 +234,7 @@ class Composite:
         stage, value_of = ("weights", self._weighted) if self._formula is None else ("formula", self._formula)
         try:
             value = value_of(scores) + 0.0  # -0.0 is 0
-        except (ZeroDivisionError, OverflowError):
+        except ArithmeticError:
             made_by = "the weighted sum" if stage == "weights" else "the formula"
             message = f"{made_by} has no value at {', '.join(f'{name} = {s:g}' for name, s in scores.items())}"
             return Verdict.unscored(ErrorType.VERIFIER_FAULT, message, retryable=False)

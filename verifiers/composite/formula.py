@@ -1,7 +1,8 @@
 """Formulas over the scores of parts: `clip(answer - 0.2 * repeats, 0, 1) * format`.
 
-Numbers, names of parts, `+ - * /`, parentheses, and `min max abs clip`. Read once by precedence climbing into a
-tree of closures; nothing is ever given to the interpreter.
+Numbers, names of parts, `+ - * / ^`, parentheses, and functions. Read once by precedence climbing into a tree of
+closures; nothing is ever given to the interpreter. As in Python, `^` (there `**`) binds tighter than a sign before
+it, and groups from the right: `-2 ^ 3 ^ 2` is `-(2 ^ (3 ^ 2))`.
 """
 
 from __future__ import annotations
@@ -18,31 +19,31 @@ Value = Callable[[Mapping[str, float]], float]
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]{1,3})?|\.[0-9]+)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
-    r"|(?P<sign>[-+*/(),]))"
+    r"|(?P<sign>[-+*/^(),]))"
 )
-_FUNCTIONS: Mapping[str, tuple[int, int, Callable[..., float]]] = {
+Functions = Mapping[str, tuple[int, int, Callable[..., float]]]
+"""By name, each with the least and the most arguments that it takes. May raise ValueError where it has no value."""
+FUNCTIONS: Functions = {
     "min": (2, 16, min),
     "max": (2, 16, max),
     "abs": (1, 1, abs),
     "clip": (3, 3, lambda value, low, high: max(low, min(high, value))),
 }
-"""Each with the least and the most arguments that it takes."""
-RESERVED = frozenset(_FUNCTIONS)
 
 
 class FormulaError(ValueError):
     """The text is no formula; the message says where and what was expected."""
 
 
-def parse(text: str, names: Collection[str]) -> Value:
+def parse(text: str, names: Collection[str], functions: Functions = FUNCTIONS) -> Value:
     """The formula's value as a function of the scores by name. Raises `FormulaError`.
 
-    The function raises ZeroDivisionError or OverflowError where there is no value, also where a step on the way has
-    none: `clip` would make a number of it.
+    The function raises ArithmeticError where there is no value, also where a step on the way has none: `clip` would
+    make a number of it.
     """
     if len(text) > MAX_CHARS:
         raise FormulaError(f"longer than {MAX_CHARS} characters")
-    parser = _Parser(_tokens(text), names)
+    parser = _Parser(_tokens(text), names, functions)
     value = parser.sum()
     if parser.peek():
         raise FormulaError(f"{parser.peek()!r} was not expected at character {parser.position()}")
@@ -64,9 +65,10 @@ def _tokens(text: str) -> list[tuple[str, str, int]]:
 
 
 class _Parser:
-    def __init__(self, tokens: Sequence[tuple[str, str, int]], names: Collection[str]) -> None:
+    def __init__(self, tokens: Sequence[tuple[str, str, int]], names: Collection[str], functions: Functions) -> None:
         self._tokens = tokens
         self._names = names
+        self._functions = functions
         self._at = 0
         self._depth = 0
 
@@ -96,24 +98,29 @@ class _Parser:
         if self._depth > MAX_DEPTH:
             raise FormulaError(f"nested deeper than {MAX_DEPTH}")
         try:
-            return self._signed_or_atom()
+            if self.peek() == "-":
+                self._at += 1
+                return _negated(self._factor())
+            base = self._atom()
+            if self.peek() != "^":
+                return base
+            self._at += 1
+            return _raised(base, self._factor())
         finally:
             self._depth -= 1
 
-    def _signed_or_atom(self) -> Value:
+    def _atom(self) -> Value:
         if self._at == len(self._tokens):
             raise FormulaError("a number, a part or a parenthesis was expected at the end")
         kind, text, where = self._tokens[self._at]
         self._at += 1
-        if text == "-":
-            return _negated(self._factor())
         if text == "(":
             value = self.sum()
             self._expect(")")
             return value
         if kind == "number":
             return _constant(float(text))
-        if text in _FUNCTIONS:
+        if text in self._functions:
             return self._call(text)
         if kind == "name":
             if text not in self._names:
@@ -128,11 +135,11 @@ class _Parser:
             self._at += 1
             arguments.append(self.sum())
         self._expect(")")
-        least, most, function = _FUNCTIONS[name]
+        least, most, function = self._functions[name]
         if not least <= len(arguments) <= most:
             number = str(most) if least == most else f"{least} to {most}"
             raise FormulaError(f"{name} takes {number} argument{'s' if most > 1 else ''}")
-        return lambda scores: function(*(argument(scores) for argument in arguments))
+        return lambda scores: _real(function, *(argument(scores) for argument in arguments))
 
     def _expect(self, sign: str) -> None:
         if self.peek() != sign:
@@ -152,6 +159,18 @@ def _finite(number: float) -> float:
     if not math.isfinite(number):
         raise OverflowError("a number is too large")
     return number
+
+
+def _real(function: Callable[..., float], *arguments: float) -> float:
+    """The function's value. Raises ArithmeticError where there is no real one, as of `sqrt(-1)`."""
+    try:
+        return _finite(float(function(*arguments)))
+    except ValueError:
+        raise ArithmeticError("a function has no value here") from None
+
+
+def _raised(base: Value, exponent: Value) -> Value:
+    return lambda scores: _real(math.pow, base(scores), exponent(scores))
 
 
 def _part(name: str) -> Value:

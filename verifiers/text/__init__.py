@@ -31,8 +31,8 @@ MAX_REFERENCE_CHARS = 50_000
 """Characters in one reference, all its strings together."""
 MAX_MEASURED_CHARS = 500_000
 """Characters of a text whose similarity is measured: measures take time in proportion to both lengths."""
-MAX_CHRF_CHARS = 100_000
-"""The same for `chrf`: every character begins six n-grams, which take memory."""
+MAX_COSTLY_CHARS = 100_000
+"""The same for `chrf`, where every character begins six n-grams, which take memory, and `meteor`, with its stems."""
 PLAIN_CHARS = 1_000_000
 """Characters that are stripped and compared, or searched, in well under a millisecond."""
 SEARCH_STEPS = 200_000_000
@@ -41,7 +41,9 @@ MEASURE_STEPS = 20_000_000
 """Steps, as `Text.costly` counts them, that searches and measures take in two or three milliseconds."""
 REFERENCE_STEPS = 200
 """Steps per character of the completion that every allowed text costs, however short."""
-NGRAM_CHARS: dict[str, int] = {"rouge_2": 3_000, "bleu": 3_000, "gleu": 3_000, "chrf": 800}
+ROUGE_N: dict[str, int] = {"rouge_2": 2, "rouge_3": 3, "rouge_4": 4, "rouge_5": 5}
+"""Words of an n-gram; a reference must have as many."""
+NGRAM_CHARS: dict[str, int] = {**dict.fromkeys((*ROUGE_N, "bleu", "gleu"), 3_000), "meteor": 1_000, "chrf": 800}
 """Characters of text and references together whose n-grams are counted in two or three milliseconds."""
 NGRAM_REFERENCES = 50
 """References whose n-grams are counted in a millisecond or two, however short."""
@@ -111,16 +113,19 @@ class Text(DirectKind[TextConfig]):
     | `levenshtein` | 1 - edit distance / length of the longer text |
     | `token_sort` | `ratio` with the words of both in alphabetical order |
     | `token_f1` | F1 over the words in both, counted with repetition: SQuAD's F1, and ROUGE-1 |
-    | `rouge_2` | F1 over pairs of neighbouring words |
+    | `rouge_2` to `rouge_5` | F1 over so many neighbouring words |
     | `rouge_l` | F1 over the longest common subsequence of words |
     | `bleu` | BLEU of one sentence over 1 to 4 words, with sacreBLEU's exponential smoothing |
     | `gleu` | the smaller of precision and recall over 1 to 4 words: BLEU made into a reward |
+    | `meteor` | words aligned by form and by English stem, recall above precision, less a penalty for other orders |
     | `chrf` | chrF2 over 1 to 6 characters, for any language |
 
     ROUGE is [Lin 2004](https://aclanthology.org/W04-1013/), BLEU
     [Papineni et al. 2002](https://aclanthology.org/P02-1040/), GLEU [arXiv 1609.08144](https://arxiv.org/abs/1609.08144)
     and chrF [Popovic 2015](https://aclanthology.org/W15-3049/); on texts split the same way the measures agree with
-    rouge-score, sacreBLEU and NLTK. Words stand between white space; punctuation belongs to them unless
+    rouge-score, sacreBLEU and NLTK. METEOR is [Banerjee and Lavie 2005](https://aclanthology.org/W05-0909/), with
+    NLTK's parameters and alignment, but without the synonyms of WordNet; equal texts score 1, as in its authors'
+    program, and not a little less, as in NLTK. Words stand between white space; punctuation belongs to them unless
     `ignore_punctuation` removes it.
     Measures by which one shared word scores 1 (RapidFuzz's `token_set_ratio` and `partial_ratio`) are left out: a
     policy finds that word.
@@ -135,16 +140,16 @@ class Text(DirectKind[TextConfig]):
     ## Reference
     A string, or a list of 1 to 1,000 allowed strings of which any may match; 50,000 characters in all. With several,
     the most similar one counts. An allowed text of which normalisation leaves nothing would match any completion and
-    is a `bad_item`; only `exact` takes an empty one, which an empty completion equals. So is one of a single word
-    with `rouge_2`, which even that word could not match.
+    is a `bad_item`; only `exact` takes an empty one, which an empty completion equals. So is one of fewer words than
+    `rouge_2` to `rouge_5` count together, which even those words could not match.
 
     ## Outcomes
     `correct`, `incorrect`; `scored` for a measure without a threshold. `unparseable` where a thinking part never
     ends, so that there is no final section, and where the `tag` is missing, not closed, or inside its like.
     `rejected`, with score 0, where several tags hold different texts: a list of guesses. `output_exceeded` where a
-    text of over 500,000 characters (100,000 for `chrf`) would have to be measured. `timeout` where normalising a
-    hostile completion (a long run of combining marks) uses up a worker's time. `detail.stage` is `section`, `tag` or
-    the mode.
+    text of over 500,000 characters (100,000 for `chrf` and `meteor`) would have to be measured. `timeout` where
+    normalising a hostile completion (a long run of combining marks) uses up a worker's time. `detail.stage` is
+    `section`, `tag` or the mode.
 
     ## Limits
     `contains` finds a text inside any other: `art` in `Cartesian`, and every allowed text in a completion that lists
@@ -239,7 +244,7 @@ class Text(DirectKind[TextConfig]):
         return self._measured(text, references, config.mode)
 
     def _measured(self, text: str, references: list[str], mode: Measure) -> Verdict:
-        limit = MAX_CHRF_CHARS if mode == "chrf" else MAX_MEASURED_CHARS
+        limit = MAX_COSTLY_CHARS if mode in ("chrf", "meteor") else MAX_MEASURED_CHARS
         if len(text) > limit:
             return Verdict(Outcome.OUTPUT_EXCEEDED, 0.0, {"stage": mode, "limit": limit})
         similarity = max(map(MEASURES[mode](self.config.normal(text)), references))
@@ -259,8 +264,10 @@ class Text(DirectKind[TextConfig]):
         text = self.config.normal(raw)
         if (not text or text.isspace()) and not (self.config.mode == "exact" and raw.strip() == ""):
             raise BadItemError("reference: an allowed text is empty once normalised, and would match any completion")
-        if self.config.mode == "rouge_2" and len(text.split()) < 2:
-            raise BadItemError("reference: rouge_2 compares pairs of words: an allowed text must have two or more")
+        if len(text.split()) < ROUGE_N.get(self.config.mode, 0):
+            words = ROUGE_N[self.config.mode]
+            message = f"{self.config.mode} compares {words} words at a time: an allowed text must have as many"
+            raise BadItemError(f"reference: {message}")
         return text
 
 

@@ -13,15 +13,21 @@ from typing import Literal, TypeAlias
 
 from rapidfuzz.distance import Indel, LCSseq, Levenshtein
 
+from verifiers.text.meteor import meteor
+
 Measure = Literal[
     "ratio",
     "levenshtein",
     "token_sort",
     "token_f1",
     "rouge_2",
+    "rouge_3",
+    "rouge_4",
+    "rouge_5",
     "rouge_l",
     "bleu",
     "gleu",
+    "meteor",
     "chrf",
 ]
 Against: TypeAlias = Callable[[str], float]
@@ -53,11 +59,6 @@ def token_sort(text: str) -> Against:
 def token_f1(text: str) -> Against:
     """F1 over the words in both, counted with repetition: SQuAD (arXiv 1606.05250, section 6.1), and ROUGE-1."""
     return _ngram_f1(text, 1)
-
-
-def rouge_2(text: str) -> Against:
-    """ROUGE-2: F1 over pairs of neighbouring words (Lin 2004, aclanthology W04-1013)."""
-    return _ngram_f1(text, 2)
 
 
 def rouge_l(text: str) -> Against:
@@ -145,6 +146,7 @@ def _sorted(text: str) -> str:
 
 
 def _ngram_f1(text: str, n: int) -> Against:
+    """ROUGE-n: F1 over n neighbouring words (Lin 2004, aclanthology W04-1013)."""
     words = text.split()
     mine = _counted(words, n)
 
@@ -188,9 +190,13 @@ MEASURES: dict[Measure, Callable[[str], Against]] = {
     "levenshtein": levenshtein,
     "token_sort": token_sort,
     "token_f1": token_f1,
-    "rouge_2": rouge_2,
+    "rouge_2": lambda text: _ngram_f1(text, 2),
+    "rouge_3": lambda text: _ngram_f1(text, 3),
+    "rouge_4": lambda text: _ngram_f1(text, 4),
+    "rouge_5": lambda text: _ngram_f1(text, 5),
     "rouge_l": rouge_l,
     "bleu": bleu,
     "gleu": gleu,
+    "meteor": meteor,
     "chrf": chrf,
 }

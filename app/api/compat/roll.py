@@ -38,7 +38,7 @@ MARGIN_S = 5.0
 DONE, RUNNING, FAILED = 0, 1, 2
 
 
-class SubmitRequest(Foreign):
+class RollSubmitRequest(Foreign):
     """A sample to reward."""
 
     model_config = ConfigDict(
@@ -70,7 +70,7 @@ class SubmitRequest(Foreign):
     timeout: float = Field(300.0, gt=0, le=86_400)
 
 
-class ResultRequest(Foreign):
+class RollResultRequest(Foreign):
     """Which reward is asked for."""
 
     model_config = ConfigDict(
@@ -102,14 +102,14 @@ class RewardResult(BaseModel):
 
 @router.post("/{verifier}/submit", response_model=Submitted, operation_id="roll_submit")
 @unrecorded
-@takes(SubmitRequest)
+@takes(RollSubmitRequest)
 @asks(RewardQuery)
 async def submit(request: Request) -> Response:
     """Start scoring a sample. The same sample submitted again while it is on its way has the same id."""
     state, verifier = services(request), request.path_params["verifier"]
     query = query_of(request, RewardQuery)
     who = await may_score(request, HEADER)
-    async with Received(request, SubmitRequest) as body:
+    async with Received(request, RollSubmitRequest) as body:
         asked = body.value
         await state.registry.resolve(who.project.id, verifier)  # a name that means nothing is told now
         sample = task(
@@ -129,7 +129,7 @@ async def submit(request: Request) -> Response:
         return json_response(wire.encode({"errcode": DONE, "errmsg": "", "reward_request_id": str(id)}))
 
 
-def _id(asked: SubmitRequest) -> str | None:
+def _id(asked: RollSubmitRequest) -> str | None:
     parts = [str(part) for part in (asked.data_id, asked.rollout_id) if part is not None]
     return clip("/".join(parts)) if parts else None
 
@@ -140,7 +140,6 @@ def _run(experiment: str | int | None) -> str | None:
 
 
 @router.get("/{verifier}/result", response_model=RewardResult, operation_id="roll_result")
-@takes(ResultRequest)
 @asks(RewardQuery)
 async def result(request: Request) -> Response:
     """The reward of a sample, once it is there. The request has a body, as its client sends it."""
@@ -149,7 +148,7 @@ async def result(request: Request) -> Response:
 
 @router.post("/{verifier}/result", response_model=RewardResult, operation_id="roll_result_by_post")
 @unrecorded
-@takes(ResultRequest)
+@takes(RollResultRequest)
 @asks(RewardQuery)
 async def result_by_post(request: Request) -> Response:
     """The same for clients and proxies that send no body with GET."""
@@ -160,7 +159,7 @@ async def _result(request: Request) -> Response:
     state = services(request)
     query = query_of(request, RewardQuery)
     who = await may_score(request, HEADER)
-    async with Received(request, ResultRequest) as body:
+    async with Received(request, RollResultRequest) as body:
         id = body.value.reward_request_id
         answer = await _answer(state, who.project, id, query.fallback)
         return json_response(wire.encode(answer))
