@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
+from typing import Any
 
 from app.ranking import Game, game, rounds, schedule, shares
 from verifiers.base import ErrorType, Item, Outcome, Verdict, VerdictError
@@ -22,6 +24,8 @@ class Group:
     """What the first of each game scored: 1, 0, 0.5, or None where that could not be told."""
     error: VerdictError | None = None
     """Of the first game that could not be told."""
+    usage: dict[int, Counter[str]] = field(default_factory=dict)
+    """What the games took (calls, tokens, cost) in which each completion was the first."""
 
 
 async def compare(groups: Sequence[Group], method: str, prefer: Prefer) -> None:
@@ -37,26 +41,33 @@ async def compare(groups: Sequence[Group], method: str, prefer: Prefer) -> None:
         verdicts = await prefer([Pair(group.items[first], group.items[second]) for group, (first, second) in games])
         for (group, pair), verdict in zip(games, verdicts, strict=True):
             group.played[pair] = verdict.score
+            if (took := verdict.detail.get("usage")) is not None:
+                group.usage.setdefault(pair[0], Counter()).update(took)
             if verdict.error is not None and group.error is None:
                 group.error = verdict.error
 
 
 def verdicts_of(group: Group) -> list[Verdict]:
-    """A verdict on each completion: the share of its games that it won, and against whom."""
+    """A verdict on each completion: the share of its games that it won, and against whom.
+
+    One of whose games fewer than half could be told is unscored: a share of the others would say little of it.
+    """
     return [_verdict(group, place, share) for place, share in enumerate(shares(len(group.items), group.played))]
 
 
 def _verdict(group: Group, place: int, share: float | None) -> Verdict:
-    if share is None:
-        error = group.error or VerdictError(ErrorType.VERIFIER_FAULT, "it met no other completion", retryable=False)
-        return Verdict.unscored(error.type, error.message, retryable=error.retryable)
     against: dict[str, float | None] = {}
     for (first, second), score in group.played.items():
         if first == place:
             against[str(second)] = score
         elif second == place:
             against[str(first)] = None if score is None else 1.0 - score
-    return Verdict(Outcome.SCORED, share, {"stage": "compare", "against": against})
+    took = group.usage.get(place)
+    detail: dict[str, Any] = {"stage": "compare", "against": against, **({"usage": dict(took)} if took else {})}
+    if share is None or 2 * sum(score is not None for score in against.values()) < len(against):
+        error = group.error or VerdictError(ErrorType.VERIFIER_FAULT, "it met no other completion", retryable=False)
+        return replace(Verdict.unscored(error.type, error.message, retryable=error.retryable), detail=detail)
+    return Verdict(Outcome.SCORED, share, detail)
 
 
 def games_of(details: Sequence[dict[str, object]]) -> dict[Game, float | None]:

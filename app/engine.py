@@ -7,12 +7,15 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import structlog
 
 from app import metrics
+from app.backends.account import Account, AccountedBackends
+from app.backends.directory import Directory
 from app.cache import VerdictCache
 from app.errors import Problem
 from app.parts import PartScorer
@@ -29,7 +32,7 @@ from app.tasks import Inline, Options, Reference, Slot, Task
 from sandbox.base import Sandbox
 from verifiers.base import Context, ErrorType, GivingWay, Guard, Item, Verdict, Verifier, past_deadline
 from verifiers.databases import Databases
-from verifiers.lent import Backends, HasProbes, Pair, Prefers
+from verifiers.lent import HasProbes, Pair, Prefers
 
 log = structlog.get_logger()
 
@@ -40,6 +43,8 @@ PROBE_S = 60.0
 GRACE_S = 1.0
 """How far past its deadline a kind may run before the engine answers without it."""
 
+USAGE = frozenset(("calls", "prompt_tokens", "completion_tokens", "cost"))
+"""What `usage` in a verdict's detail tells of the backends that were asked for it."""
 MERGE_ROUNDS = 3
 """How often an item is tried again because the request that was verifying it failed."""
 
@@ -58,7 +63,7 @@ class Engine:
         guard: Guard,
         cache: VerdictCache,
         sandbox: Sandbox | None = None,
-        backends: Backends | None = None,
+        backends: Directory | None = None,
         databases: Databases | None = None,
     ) -> None:
         self.unavailable: dict[str, str] = {}
@@ -142,9 +147,9 @@ class Engine:
         await self._call(project, resolved, slots, items, time.monotonic() + TRIAL_S)
         return [slot.verdict or NO_VERDICT for slot in slots]
 
-    async def probe(self, project: Project, verifier: HasProbes) -> dict[str, Any]:
+    async def probe(self, project: Project, label: str, verifier: HasProbes) -> dict[str, Any]:
         """What a verifier accepts of what nobody should; see `verifiers.lent.HasProbes`. Nothing is recorded."""
-        return await verifier.probe(self._context(project, time.monotonic() + PROBE_S))
+        return await verifier.probe(self._context(project, label, time.monotonic() + PROBE_S))
 
     async def prefer(
         self, project: Project, resolved: Resolved, pairs: Sequence[Pair], deadline: float
@@ -160,7 +165,7 @@ class Engine:
         if unavailable is not None:
             return [unavailable] * len(pairs)
         try:
-            verdicts = await verifier.prefer(pairs, self._context(project, deadline))
+            verdicts = await verifier.prefer(pairs, self._context(project, resolved.label, deadline))
         except Exception as error:
             log.exception("verifier raised", kind=resolved.kind, pairs=len(pairs))
             return [_raised(resolved, error)] * len(pairs)
@@ -243,7 +248,7 @@ class Engine:
             key = keys[position]
             known = self._cache.get(key)
             if known is not None:
-                slots[position].verdict, slots[position].cached = known, True
+                slots[position].verdict, slots[position].cached = _reused(known), True
             elif key in self._in_flight:
                 following.append((position, self._in_flight[key]))
             else:
@@ -274,7 +279,7 @@ class Engine:
             if verdict.error.retryable if verdict.error else verdict.transient:
                 again.append(position)
             else:
-                slots[position].cached = True
+                slots[position].verdict, slots[position].cached = _reused(verdict), True
         return again, overdue
 
     def _unavailable(self, resolved: Resolved) -> Verdict | None:
@@ -300,7 +305,7 @@ class Engine:
                 slot.verdict = unavailable
             return
         started = time.perf_counter()
-        verdicts = await self._within(resolved, items, self._context(project, deadline))
+        verdicts = await self._within(resolved, items, self._context(project, resolved.label, deadline))
         elapsed = time.perf_counter() - started
         metrics.VERIFY_SECONDS.labels(resolved.kind).observe(elapsed)
         each = elapsed * 1000 / len(items)
@@ -308,14 +313,19 @@ class Engine:
             slot.verdict = verdict
             slot.ms = each
 
-    def _context(self, project: Project, deadline: float) -> Context:
+    def _context(self, project: Project, label: str, deadline: float) -> Context:
+        """What a kind is lent; what it takes of backends is counted for the project and the verifier's label."""
+
         async def verify(resolved: Resolved, items: Sequence[Item]) -> list[Verdict]:
             slots = [Slot(resolved=resolved) for _ in items]
             await self._verify_group(project, slots, items, Options(), deadline)
             return [slot.verdict or NO_VERDICT for slot in slots]
 
         parts = PartScorer(self._registry, project.id, verify)
-        return Context(deadline, self._guard, self._sandbox, parts, self._backends, self._databases)
+        backends = None
+        if self._backends is not None:
+            backends = AccountedBackends(self._backends, Account(project.id, project.name, label))
+        return Context(deadline, self._guard, self._sandbox, parts, backends, self._databases)
 
     async def _within(self, resolved: Resolved, items: Sequence[Item], ctx: Context) -> Sequence[Verdict]:
         """The kind's verdicts; if it overruns its deadline it is left to finish, and the engine answers for it."""
@@ -358,6 +368,14 @@ def _cache_key(project_id: UUID, resolved: Resolved, item: Item) -> bytes:
     hashed = hashlib.blake2b(item_json(item).encode(), digest_size=24)
     hashed.update(project_id.bytes + resolved.version_id.bytes + resolved.revision.to_bytes(4, "big"))
     return hashed.digest()
+
+
+def _reused(verdict: Verdict) -> Verdict:
+    """A verdict that is given again: what backends took for it was told the first time."""
+    usage = verdict.detail.get("usage")
+    if not isinstance(usage, dict) or not usage.keys() <= USAGE:
+        return verdict
+    return replace(verdict, detail={**verdict.detail, "usage": dict.fromkeys(usage, 0)})
 
 
 def _raised(resolved: Resolved, error: Exception) -> Verdict:

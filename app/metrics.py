@@ -1,4 +1,8 @@
-"""Prometheus metrics. Labels name kinds, outcomes and routes, never a project or a caller's text."""
+"""Prometheus metrics. Labels name kinds, outcomes, routes and backends, never a caller's text.
+
+What backends take is also counted by project and verifier, by their registered names and with bounded labels
+(`app.backends.account`).
+"""
 
 from __future__ import annotations
 
@@ -57,6 +61,16 @@ BACKEND_COMPLETION_TOKENS = Counter(
 BACKEND_COST = Counter("assay_backend_cost_total", "Cost of chat models, in their prices' currency.", ["backend"])
 BACKEND_REUSED = Counter(
     "assay_backend_reused_total", "Answers of chat models given again to the same request.", ["backend"]
+)
+
+_USAGE = ("project", "verifier", "backend")
+USAGE_CALLS = Counter("assay_usage_calls_total", "Calls that backends answered, by who asked.", _USAGE)
+USAGE_PROMPT_TOKENS = Counter("assay_usage_prompt_tokens_total", "Tokens that models read, by who asked.", _USAGE)
+USAGE_COMPLETION_TOKENS = Counter(
+    "assay_usage_completion_tokens_total", "Tokens that chat models answered, by who asked.", _USAGE
+)
+USAGE_COST = Counter(
+    "assay_usage_cost_total", "Cost of chat models, in their prices' currency, by who asked.", _USAGE
 )
 
 SANDBOX_COUNTERS = {

@@ -131,6 +131,10 @@ class Backends(Protocol):
         """
         ...
 
+    def discard(self, name: str, request: ChatRequest) -> None:
+        """Say that the answer to a request held nothing that could be used: it is given to nobody again."""
+        ...
+
     async def rewards(
         self, name: str, conversations: Sequence[Sequence[Mapping[str, str]]], *, deadline: float
     ) -> list[Reward]:

@@ -101,7 +101,9 @@ class CompareResult(BaseModel):
         description="From best to worst, equals together, by index; without those that could not be scored."
     )
     outcomes: list[PairOutcome]
-    pair: PreferencePair | None = Field(description="Null where no completion is better than another.")
+    pair: PreferencePair | None = Field(
+        description="Null where no completion is better than another, or the two are the same."
+    )
     error: VerdictError | None = Field(description="Of the first completion that could not be scored.")
 
 
@@ -222,9 +224,12 @@ def _pair(
     found = best_against_worst(scores, games)
     if found is None:
         return None
+    chosen, rejected = (_as_sent(item.completions[place]) for place in (found.chosen, found.rejected))
+    if chosen == rejected:  # their scores differ by chance
+        return None
     return {
-        "chosen": _as_sent(item.completions[found.chosen]),
-        "rejected": _as_sent(item.completions[found.rejected]),
+        "chosen": chosen,
+        "rejected": rejected,
         "chosen_index": found.chosen,
         "rejected_index": found.rejected,
         "margin": found.margin,

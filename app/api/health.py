@@ -1,4 +1,7 @@
-"""/healthz, /readyz, /metrics: for whoever operates the service. They need no key and tell nothing of projects."""
+"""/healthz, /readyz, /metrics: for whoever operates the service, without a key.
+
+Of projects they tell the names at most, where it is counted what backends take.
+"""
 
 from __future__ import annotations
 

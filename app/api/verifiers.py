@@ -167,7 +167,7 @@ async def register_verifier(request: Request) -> Response:
                 description=wire.encode(asked.description),
                 examples=examples,
             )
-            if new and probes is not None:
+            if probes is not None:
                 await reports.add(connection, who.project.id, version_id, "probes", wire.encode(probes))
             version = await store.get(connection, who.project.id, version_id)
             if version is None:
@@ -179,15 +179,23 @@ async def register_verifier(request: Request) -> Response:
 
 
 async def _probes(state: Services, project: Project, name: str, compiled: Compiled) -> dict[str, Any] | None:
-    """What the verifier accepts of what nobody should; None for one that has no probes, or that is known already."""
+    """What the verifier accepts of what nobody should; None for one that has no probes, or that is known already.
+
+    One is not known whose backend was down when it was probed.
+    """
     if not isinstance(compiled.verifier, HasProbes):
         return None
     async with state.database.begin() as connection:
-        known = await store.versions_page(connection, project.id, name, None, 1)
+        versions = await store.versions_page(connection, project.id, name, None, 1)
+        latest = versions[0] if versions else None
+        found = {} if latest is None else await reports.latest(connection, project.id, latest.id)
+    number = 1 if latest is None else latest.version + 1
     digest = config_sha256(compiled.verifier.kind, compiled.config)
-    if known and (known[0].kind, known[0].config_sha256) == (compiled.verifier.kind, digest):
-        return None
-    return await state.engine.probe(project, compiled.verifier)
+    if latest is not None and (latest.kind, latest.config_sha256) == (compiled.verifier.kind, digest):
+        if "probes" in found and wire.decode(found["probes"].encode())["share"] is not None:
+            return None
+        number = latest.version
+    return await state.engine.probe(project, f"{name}@{number}", compiled.verifier)
 
 
 async def _check_examples(

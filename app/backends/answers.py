@@ -40,6 +40,12 @@ class Answers:
             _, (_, freed) = self._entries.popitem(last=False)
             self._room += freed
 
+    def remove(self, key: bytes) -> None:
+        """Forget an answer, if it is kept."""
+        old = self._entries.pop(key, None)
+        if old is not None:
+            self._room += old[1]
+
     def __len__(self) -> int:
         return len(self._entries)
 

@@ -27,8 +27,9 @@ from verifiers.lent import BackendError
 
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.1, 5.0
 """Before a further try: the first pause, doubled each time up to the last."""
-PATIENT_S = 5.0
-"""A caller in more haste than that does not show that a backend is down."""
+PATIENT = 0.5
+"""Of `timeout_s`, what a try must have had to show that a backend is down: callers in haste, and requests whose turn
+came late, would else close it to those with time."""
 MAX_REFUSAL = 65_536
 """Bytes that are read of what a backend says with a status of 400 to 499."""
 _HEADERS = {
@@ -179,6 +180,8 @@ class Caller:
         except _PassingError as error:
             if error.down:
                 self._breaker.failed()
+            else:
+                self._breaker.succeeded()
             raise
         except BackendError as error:
             if error.type is ErrorType.BACKEND_FAULT:
@@ -203,7 +206,7 @@ class Caller:
         except aiohttp.ServerTimeoutError:
             raise _PassingError("could not be connected to in time", down=True) from None
         except TimeoutError:
-            if patience >= min(self._limits.timeout_s, PATIENT_S):
+            if patience >= PATIENT * self._limits.timeout_s:
                 self._breaker.failed()
             raise self._unavailable("did not answer in time") from None
         except aiohttp.ClientConnectorCertificateError:

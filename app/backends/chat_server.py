@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from app import metrics, wire
+from app.backends.account import Account, count
 from app.backends.answers import Answers
 from app.backends.caller import Caller, RefusedError
 from app.backends.chat_errors import ChatError, does_not_take, refused
@@ -87,23 +88,24 @@ class ChatServer:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._caller.close()
 
-    async def chat(self, request: ChatRequest, *, deadline: float) -> ChatAnswer:
-        """See `verifiers.lent.Backends.chat`.
+    async def chat(self, request: ChatRequest, *, deadline: float, account: Account | None = None) -> ChatAnswer:
+        """See `verifiers.lent.Backends.chat`. What it takes is counted for `account`.
 
-        A request whose answer is not left to chance (temperature 0, or a seed) is asked once: the same at the same
-        time, or later, gets the same answer, which has cost nothing. Without a seed, every sample is one of its own.
+        A request whose answer is not left to chance (temperature 0, or a seed) is asked once in a project: the same
+        at the same time, or later, gets the same answer, which has cost nothing. Without a seed, every sample is one
+        of its own.
         """
         if request.temperature > 0 and request.seed is None:
             with self._caller.in_use():
-                return await self._asked(request, deadline)
-        key = self._key(request)
+                return await self._asked(request, deadline, account)
+        key = self._key(request, account)
         while True:
             kept = self._answers.get(key)
             if kept is not None:
                 return self._reused(kept)
             flight = self._flights.get(key)
             if flight is None:
-                return await asyncio.shield(self._launched(key, request, deadline))
+                return await asyncio.shield(self._launched(key, request, deadline, account))
             try:
                 async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                     return self._reused(await asyncio.shield(flight.task))
@@ -123,19 +125,29 @@ class ChatServer:
             self._finding = self._started(self._find_out())
         return await asyncio.shield(self._finding)
 
-    def _key(self, request: ChatRequest) -> bytes:
-        """What decides the answer. A backend never changes, so its id stands for its URL."""
+    def discard(self, request: ChatRequest, *, account: Account | None = None) -> None:
+        """See `verifiers.lent.Backends.discard`."""
+        self._answers.remove(self._key(request, account))
+
+    def _key(self, request: ChatRequest, account: Account | None) -> bytes:
+        """What decides the answer. A backend never changes, so its id stands for its URL.
+
+        The project is part of it: that an answer cost nothing would tell one what another has judged.
+        """
         body = body_of(self._model.model, request)
-        return hashlib.sha256(self.id.bytes + wire.encode(body).encode()).digest()
+        project = b"" if account is None else account.project_id.bytes
+        return hashlib.sha256(self.id.bytes + project + wire.encode(body).encode()).digest()
 
     def _reused(self, answer: ChatAnswer) -> ChatAnswer:
         metrics.BACKEND_REUSED.labels(self._name).inc()
         return replace(answer, prompt_tokens=0, completion_tokens=0, cost=None if answer.cost is None else 0.0)
 
-    def _launched(self, key: bytes, request: ChatRequest, deadline: float) -> asyncio.Task[ChatAnswer]:
+    def _launched(
+        self, key: bytes, request: ChatRequest, deadline: float, account: Account | None
+    ) -> asyncio.Task[ChatAnswer]:
         async def ask() -> ChatAnswer:
             try:
-                answer = await self._asked(request, deadline)
+                answer = await self._asked(request, deadline, account)
                 self._answers.put(key, answer)
                 return answer
             finally:
@@ -158,14 +170,14 @@ class ChatServer:
         task.add_done_callback(over)
         return task
 
-    async def _asked(self, request: ChatRequest, deadline: float) -> ChatAnswer:
+    async def _asked(self, request: ChatRequest, deadline: float, account: Account | None) -> ChatAnswer:
         """The server's answer. Raises `BackendError`."""
         try:
-            return await self._answered(request, deadline)
+            return await self._answered(request, deadline, account)
         except ChatError as error:
             raise self._error(error) from None
 
-    async def _answered(self, request: ChatRequest, deadline: float) -> ChatAnswer:
+    async def _answered(self, request: ChatRequest, deadline: float, account: Account | None = None) -> ChatAnswer:
         """The server's answer, and what it took counted. Raises `ChatError`, and the caller's `BackendError`."""
         estimated = estimated_tokens(request) if self._caller.rates.count_tokens else 0
         limit = self._limit
@@ -180,7 +192,7 @@ class ChatServer:
         except RefusedError as error:
             self._caller.rates.settle(estimated, 0)
             raise refused(error.status, error.content) from None
-        return self._counted(answer_of(value, request), estimated)
+        return self._counted(answer_of(value, request), estimated, account)
 
     async def _posted(self, request: ChatRequest, limit: LimitField, deadline: float, tokens: int) -> Any:
         model = self._model.model
@@ -188,20 +200,31 @@ class ChatServer:
             lambda: wire.encode(body_of(model, request, limit)).encode(), deadline=deadline, tokens=tokens
         )
 
-    def _counted(self, answer: ChatAnswer, estimated: int) -> ChatAnswer:
+    def _counted(self, answer: ChatAnswer, estimated: int, account: Account | None) -> ChatAnswer:
         used = answer.prompt_tokens + answer.completion_tokens
         if used:
             self._caller.rates.settle(estimated, used)
         metrics.BACKEND_PROMPT_TOKENS.labels(self._name).inc(answer.prompt_tokens)
         metrics.BACKEND_COMPLETION_TOKENS.labels(self._name).inc(answer.completion_tokens)
-        model = self._model
-        if not used or (model.price_in is None and model.price_out is None):
-            return answer  # what a server does not count has a cost that nobody knows
-        cost = (
-            answer.prompt_tokens * (model.price_in or 0.0) + answer.completion_tokens * (model.price_out or 0.0)
-        ) / 1e6
-        metrics.BACKEND_COST.labels(self._name).inc(cost)
+        cost = self._cost(answer)
+        if cost is not None:
+            metrics.BACKEND_COST.labels(self._name).inc(cost)
+        count(
+            account,
+            self._name,
+            prompt_tokens=answer.prompt_tokens,
+            completion_tokens=answer.completion_tokens,
+            cost=cost,
+        )
         return replace(answer, cost=cost)
+
+    def _cost(self, answer: ChatAnswer) -> float | None:
+        """What an answer costs; None where there are no prices, or the server counts no tokens."""
+        price_in, price_out = self._model.price_in, self._model.price_out
+        counted = answer.prompt_tokens or answer.completion_tokens
+        if not counted or (price_in is None and price_out is None):
+            return None
+        return (answer.prompt_tokens * (price_in or 0.0) + answer.completion_tokens * (price_out or 0.0)) / 1e6
 
     def _error(self, error: ChatError) -> BackendError:
         return BackendError(error.type, f"the backend {self._name} {error}", retryable=error.retryable)

@@ -81,7 +81,9 @@ def _usage(value: Any) -> tuple[int, int]:
 
 
 def _count(usage: dict[str, Any], name: str) -> int:
-    value = usage.get(name, 0)
+    value = usage.get(name)
+    if value is None:
+        return 0
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_COUNT:
         raise _fault(f"answered with {name} that are no count")
     return value

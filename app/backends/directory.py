@@ -12,6 +12,7 @@ import structlog
 from yarl import URL
 
 from app import wire
+from app.backends.account import Account, count
 from app.backends.answers import Answers
 from app.backends.caller import Caller
 from app.backends.chat_server import ChatServer
@@ -77,38 +78,59 @@ class Directory:
             found = await store.find(connection, name)
         return found is not None and type in (None, found.type)
 
-    async def post(self, name: str, body: Any, *, deadline: float) -> Any:
-        """See `verifiers.lent.Backends`."""
+    async def post(self, name: str, body: Any, *, deadline: float, account: Account | None = None) -> Any:
+        """See `verifiers.lent.Backends`; here and below, what it takes is counted for `account`."""
         caller = await self._server(name, deadline)
         if not isinstance(caller, Caller):
             raise _unavailable(f"the backend {name} is a model, and no verifier", retryable=False)
-        return await caller.post(lambda: wire.encode(body).encode(), deadline=deadline)
+        answer = await caller.post(lambda: wire.encode(body).encode(), deadline=deadline)
+        count(account, name)
+        return answer
 
     async def abilities(self, name: str) -> Abilities:
         """See `verifiers.lent.Backends`."""
         return await (await self._chat_server(name, time.monotonic() + FIND_S)).abilities()
 
-    async def chat(self, name: str, request: ChatRequest, *, deadline: float) -> ChatAnswer:
+    async def chat(
+        self, name: str, request: ChatRequest, *, deadline: float, account: Account | None = None
+    ) -> ChatAnswer:
         """See `verifiers.lent.Backends`."""
-        return await (await self._chat_server(name, deadline)).chat(request, deadline=deadline)
+        return await (await self._chat_server(name, deadline)).chat(request, deadline=deadline, account=account)
+
+    def discard(self, name: str, request: ChatRequest, *, account: Account | None = None) -> None:
+        """See `verifiers.lent.Backends`."""
+        known = self._known.get(name)
+        if known is not None and isinstance(known[0], ChatServer):
+            known[0].discard(request, account=account)
 
     async def rewards(
-        self, name: str, conversations: Sequence[Sequence[Mapping[str, str]]], *, deadline: float
+        self,
+        name: str,
+        conversations: Sequence[Sequence[Mapping[str, str]]],
+        *,
+        deadline: float,
+        account: Account | None = None,
     ) -> list[Reward]:
         """See `verifiers.lent.Backends`."""
         try:
             server = await self._reward_server(name, deadline)
         except BackendError as error:
             return [Reward(None, error)] * len(conversations)
-        return await server.rewards(conversations, deadline=deadline)
+        rewards = await server.rewards(conversations, deadline=deadline)
+        _count_read(account, name, rewards)
+        return rewards
 
-    async def steps(self, name: str, solutions: Sequence[Solution], *, deadline: float) -> list[StepScores]:
+    async def steps(
+        self, name: str, solutions: Sequence[Solution], *, deadline: float, account: Account | None = None
+    ) -> list[StepScores]:
         """See `verifiers.lent.Backends`."""
         try:
             server = await self._reward_server(name, deadline)
         except BackendError as error:
             return [StepScores(None, error)] * len(solutions)
-        return await server.steps(solutions, deadline=deadline)
+        scores = await server.steps(solutions, deadline=deadline)
+        _count_read(account, name, scores)
+        return scores
 
     def forget(self, name: str) -> None:
         """Ask the database at the next request: the backend was changed in this process."""
@@ -214,6 +236,13 @@ class Directory:
         self._retired = [server for server in self._retired if server.running]
         for server in idle:
             await server.close()
+
+
+def _count_read(account: Account | None, name: str, heard: Sequence[Reward | StepScores]) -> None:
+    """Count what a reward model has read; what it gave no score for is not known to have taken anything."""
+    for one in heard:
+        if one.error is None:
+            count(account, name, prompt_tokens=one.tokens or 0)
 
 
 def _unavailable(message: str, *, retryable: bool) -> BackendError:

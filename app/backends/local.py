@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from app.backends.rewarding import SEPARATOR
 from app.models.process import LocalModel, ModelSpec, ModelUnavailableError
 from verifiers.base import ErrorType, Strict
 from verifiers.lent import BackendError, Reward, Solution, StepScores
@@ -19,6 +20,7 @@ _ERRORS = {
     "input": (ErrorType.BAD_ITEM, False),
     "overflow": (ErrorType.CONTEXT_OVERFLOW, False),
     "busy": (ErrorType.BACKEND_UNAVAILABLE, True),
+    "ended": (ErrorType.BACKEND_FAULT, False),
 }
 
 
@@ -28,12 +30,16 @@ class LocalOptions(Strict):
     model: str = Field(
         min_length=1,
         max_length=500,
+        pattern=r"^[^\x00-\x1f\x7f]*$",
         description="A folder of the service's host, or owner/name at the Hugging Face hub. Weights in safetensors.",
         examples=["/models/skywork-reward-8b"],
     )
     steps: bool = Field(False, description="A process reward model, for the kind `process`.")
     separator: str = Field(
-        "<extra_0>", min_length=1, max_length=50, description="Of a process reward model: the token that ends a step."
+        "<extra_0>",
+        max_length=50,
+        pattern=SEPARATOR,
+        description="Of a process reward model: the token that ends a step.",
     )
     device: str = Field(
         "auto",

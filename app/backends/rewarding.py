@@ -16,7 +16,8 @@ refused takes no other along.
 from __future__ import annotations
 
 import asyncio
-import math
+import re
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -34,6 +35,11 @@ STEP_TYPES: frozenset[RewardType] = frozenset(("pooling",))
 """Those that give scores of steps; the others give one number."""
 SYSTEM = "Please reason step by step, and put your final answer within \\boxed{}."
 """What Qwen2.5-Math-PRM was trained with; where a prompt has no system message."""
+SEPARATOR = r"^(\S.*\S|\n+)$"
+"""What can end a step: something that `without` can break where a text spells it out."""
+_MARK = re.compile(r"<[^<>\s]{1,50}>|\[/?[A-Z]{2,20}\]")
+"""What in a model's template looks like a token of its own: `<|im_end|>`, `[INST]`."""
+_PLACE = re.compile(r"\{(role|content)\}")
 _OVERFLOW = ("context length", "maximum length", "max_model_len", "longer than the model", "must have less than")
 """What servers say of a text with too many tokens."""
 
@@ -48,7 +54,10 @@ class ServedModel(Strict):
         description="The model's name at that server. null: the one that it serves.",
     )
     separator: str = Field(
-        "<extra_0>", min_length=1, max_length=50, description="For `pooling`: the token that ends a step."
+        "<extra_0>",
+        max_length=50,
+        pattern=SEPARATOR,
+        description="For `pooling`: the token that ends a step; two characters or more, or line breaks.",
     )
     turn: str = Field(
         "<|im_start|>{role}\n{content}<|im_end|>\n",
@@ -120,12 +129,7 @@ class RewardServer:
             case "classify":
                 return self._named({"messages": [dict(message) for message in messages], "use_activation": False})
             case "sglang":
-                turn = self._served.turn
-                text = "".join(
-                    turn.replace("{role}", message["role"]).replace("{content}", message["content"])
-                    for message in messages
-                )
-                return self._named({"text": [text]})
+                return self._named({"text": ["".join(map(self._turn, messages))]})
             case "score":
                 prompt, completion = self._pair(messages)
                 return self._named({"text_1": prompt, "text_2": completion, "use_activation": False})
@@ -154,6 +158,13 @@ class RewardServer:
                     raise _AnswerError("another number of labels than one, which a reward model has")
                 return _number(_member(labels[0], "score"))
 
+    def _turn(self, message: Mapping[str, str]) -> str:
+        """One message by the template; the marks of turns that are in the template are broken in what was said."""
+        said = {"role": message["role"], "content": message["content"]}
+        for mark in set(_MARK.findall(self._served.turn)):
+            said = {name: without(text, mark) for name, text in said.items()}
+        return _PLACE.sub(lambda place: said[place[1]], self._served.turn)
+
     def _pair(self, messages: Messages) -> tuple[str, str]:
         """Prompt and completion, for models that read two texts. Raises `BackendError`."""
         said = [message for message in messages if message["role"] != "system"]
@@ -165,14 +176,13 @@ class RewardServer:
     def _separated(self, solution: Solution) -> list[dict[str, str]]:
         """The solution as messages, a separator behind every step and nowhere else."""
         separator = self._served.separator
-        apart = f"{separator[0]} {separator[1:]}"
         messages = [
-            {"role": message["role"], "content": message["content"].replace(separator, apart)}
+            {"role": message["role"], "content": without(message["content"], separator)}
             for message in solution.messages
         ]
         if not any(message["role"] == "system" for message in messages):
             messages.insert(0, {"role": "system", "content": SYSTEM})
-        said = "".join(step.replace(separator, apart) + separator for step in solution.steps)
+        said = "".join(without(step, separator) + separator for step in solution.steps)
         return [*messages, {"role": "assistant", "content": said}]
 
     def _named(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -180,6 +190,14 @@ class RewardServer:
 
     def _fault(self, what: str) -> BackendError:
         return BackendError(ErrorType.BACKEND_FAULT, f"the backend {self._name} {what}", retryable=False)
+
+
+def without(text: str, mark: str) -> str:
+    """The text, which says the same to a reader, with a space inside each place that spells out the mark."""
+    broken = f"{mark[0]} {mark[1:]}" if len(mark) > 1 else " "
+    while mark in text:  # again where one place overlapped another
+        text = text.replace(mark, broken)
+    return text
 
 
 def overflowed(status: int, content: Any) -> bool:
@@ -221,7 +239,7 @@ def _list(value: Any, name: str) -> list[Any]:
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise _AnswerError("a score that is not a finite number")
     return float(value)
 

@@ -206,7 +206,7 @@ def test_labels_of_metrics_name_nothing_of_a_caller() -> None:
     labels = {
         label for value in vars(metrics).values() if hasattr(value, "_labelnames") for label in value._labelnames
     }
-    assert labels == {"method", "route", "status", "kind", "outcome", "error", "backend"}
+    assert labels == {"method", "route", "status", "kind", "outcome", "error", "backend", "project", "verifier"}
 
 
 def test_caller_text_is_stored_as_bytes() -> None:
@@ -221,4 +221,5 @@ def test_caller_text_is_stored_as_bytes() -> None:
         "projects.name", "projects.keep", "keys.name", "keys.hint", "verifiers.name", "verifier_versions.kind",
         "scores.run", "scores.outcome", "outcomes.run", "idempotency.key",
         "backends.name", "backends.type", "backends.url", "reports.type",
+        "runs.name", "runs.status", "run_metrics.name", "run_samples.finish_reason", "run_alarms.name",
     }  # fmt: skip

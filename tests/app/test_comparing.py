@@ -56,6 +56,31 @@ async def test_what_cannot_be_told_is_unscored_with_the_reason() -> None:
     assert others[0].detail["against"] == {"0": None, "2": 1.0}
 
 
+async def test_a_share_of_few_of_its_games_is_no_score() -> None:
+    """One that won the single game of three that could be told would stand above those that were judged."""
+    one = group("hide", "hide", "aa", "a")
+    await compare([one], "all", Longer())
+    verdicts = verdicts_of(one)
+    assert [verdict.score for verdict in verdicts] == [None] * 4
+    assert verdicts[2].error == verdicts[0].error
+    assert verdicts[2].detail["against"] == {"0": None, "1": None, "3": 1.0}
+    one = group("hide", "aaa", "aa", "a")
+    await compare([one], "all", Longer())
+    assert [verdict.score for verdict in verdicts_of(one)] == [None, 1.0, 0.5, 0.0]
+
+
+async def test_what_the_games_took_is_told_once() -> None:
+    async def costly(pairs: Sequence[Pair]) -> list[Verdict]:
+        took = {"calls": 2, "prompt_tokens": 10, "completion_tokens": 1, "cost": 0.25}
+        return [Verdict(Outcome.SCORED, 1.0, {"stage": "judged", "usage": took}) for _ in pairs]
+
+    one = group(*"abcd")
+    await compare([one], "all", costly)
+    told = [verdict.detail.get("usage", {}) for verdict in verdicts_of(one)]
+    assert [took.get("calls", 0) for took in told] == [6, 4, 2, 0]
+    assert sum(took.get("cost", 0) for took in told) == 6 * 0.25
+
+
 async def test_the_games_can_be_told_from_the_verdicts() -> None:
     one = group("a", "aaa", "aa", "hide", "aa")
     await compare([one], "all", Longer())

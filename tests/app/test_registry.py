@@ -525,6 +525,9 @@ class Servers:
     async def chat(self, name: str, request: ChatRequest, *, deadline: float) -> ChatAnswer:
         raise AssertionError("nothing is sent to see whether it exists")
 
+    def discard(self, name: str, request: ChatRequest) -> None:
+        raise AssertionError("nothing is sent to see whether it exists")
+
     async def rewards(
         self, name: str, conversations: Sequence[Sequence[Mapping[str, str]]], *, deadline: float
     ) -> list[Reward]:

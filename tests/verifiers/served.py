@@ -55,6 +55,9 @@ class Served:
     async def chat(self, name: str, request: ChatRequest, *, deadline: float) -> ChatAnswer:
         raise AssertionError("reward models do not chat")
 
+    def discard(self, name: str, request: ChatRequest) -> None:
+        raise AssertionError("reward models do not chat")
+
 
 async def judged_by(
     served: Served | None,

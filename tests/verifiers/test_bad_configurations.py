@@ -21,7 +21,7 @@ load_kinds()
             {"mode": "token_set"},
             "/config/mode",
             "/config/mode: Input should be 'exact', 'contains', 'ratio', 'levenshtein', 'token_sort', 'token_f1', "
-            "'rouge_2', 'rouge_l', 'bleu', 'gleu' or 'chrf'",
+            "'rouge_2', 'rouge_3', 'rouge_4', 'rouge_5', 'rouge_l', 'bleu', 'gleu', 'meteor' or 'chrf'",
         ),
         (
             "text",

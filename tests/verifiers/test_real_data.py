@@ -42,7 +42,18 @@ async def test_text_of_answers_and_of_long_answers() -> None:
     tagged = [Item(completion=f"so <answer>{a}</answer>", reference=[a, "other"]) for a in answers]
     await assert_gold_and_empty("text", {"tag": "answer"}, tagged)
     outputs = [row["output_1"] for row in rows("preference/llmbar") if len(row["output_1"].split()) > 1][::EVERY]
-    for mode in ("ratio", "levenshtein", "token_sort", "token_f1", "rouge_2", "rouge_l", "bleu", "gleu", "chrf"):
+    for mode in (
+        "ratio",
+        "levenshtein",
+        "token_sort",
+        "token_f1",
+        "rouge_2",
+        "rouge_l",
+        "bleu",
+        "gleu",
+        "meteor",
+        "chrf",
+    ):
         await assert_gold_and_empty("text", {"mode": mode}, [Item(completion=t, reference=t) for t in outputs])
 
 

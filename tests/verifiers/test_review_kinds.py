@@ -162,7 +162,7 @@ async def test_a_reference_that_no_completion_can_match_is_at_fault() -> None:
         verdict = await score("text", {"mode": "rouge_2"}, completion="Paris", reference=reference)
         assert verdict.error is not None
         assert verdict.error.message == (
-            "reference: rouge_2 compares pairs of words: an allowed text must have two or more"
+            "reference: rouge_2 compares 2 words at a time: an allowed text must have as many"
         )
 
 

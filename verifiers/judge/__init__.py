@@ -118,6 +118,7 @@ class Judge:
     |---|---|
     | `judged` | judges decided; `votes` has each one's verdict where it is a single one, null for a missing one |
     | `empty` | the completion says nothing: `rejected`, the lowest score |
+    | `same` | a pair of the same text twice: a tie, without a judge |
     | `section` | its thinking never ends: `unparseable`, the lowest score |
 
     Whatever goes wrong on the judge's side leaves the item `unscored` with its own error: `judge_refused`,
@@ -126,7 +127,7 @@ class Judge:
     """
 
     kind: ClassVar[str] = "judge"
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
     deterministic: ClassVar[bool] = False
     cache: ClassVar[Literal["none", "memory"]] = "memory"
     Config: ClassVar[type[BaseModel]] = JudgeConfig
@@ -177,9 +178,9 @@ class Judge:
         if ctx.backends is None:
             message = "this process reaches no backends"
             return [Verdict.unscored(ErrorType.BACKEND_UNAVAILABLE, message, retryable=True)] * len(works)
-        if time.monotonic() > ctx.deadline:
+        if time.monotonic() > ctx.deadline or not works:
             return verdicts
-        session = await self._panel.session(ctx.backends, ctx.deadline, CALLS_AT_ONCE)
+        session = self._panel.session(ctx.backends, ctx.deadline, CALLS_AT_ONCE)
         left = iter(enumerate(works))
 
         async def work() -> None:
@@ -190,12 +191,12 @@ class Judge:
                     verdicts[position] = Verdict.bad_item(str(error))
 
         tasks = [asyncio.create_task(work()) for _ in range(min(ITEMS_AT_ONCE, len(works)))]
-        if tasks:
-            try:
-                await asyncio.wait(tasks, timeout=max(0.0, ctx.deadline + MARGIN_S - time.monotonic()))
-            finally:
-                for task in tasks:
-                    task.cancel()
+        try:
+            await asyncio.wait(tasks, timeout=max(0.0, ctx.deadline + MARGIN_S - time.monotonic()))
+        finally:
+            for task in tasks:
+                task.cancel()
+            session.close()
         for ended in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(ended, Exception):
                 raise ended
@@ -211,6 +212,8 @@ class Judge:
                 return Verdict(Outcome.UNPARSEABLE, lowest, {"stage": "section"})
             if self._says_nothing(text, reference):
                 return Verdict(Outcome.REJECTED, lowest, {"stage": "empty"})
+            if _is_same(case):
+                return Verdict(Outcome.SCORED, 0.5, {"stage": "same"})
             ready = await self._panel.ready(case)
         return await self._judged(case, ready, session)
 
@@ -222,6 +225,8 @@ class Judge:
             if first or second:  # what says something is better than what does not
                 return Verdict(Outcome.SCORED, 0.5 + (second - first) / 2, {"stage": "empty"})
             case = Pairwise.pair(texts[0] or "", texts[1] or "", transcript(pair.first.prompt), reference)
+            if _is_same(case):
+                return Verdict(Outcome.SCORED, 0.5, {"stage": "same"})
             ready = await self._panel.ready(case)
         return await self._judged(case, ready, session)
 
@@ -287,6 +292,11 @@ def _check_panel(config: JudgeConfig) -> None:
         raise ConfigError("several samples are all the same at temperature 0; set a temperature", "/samples")
     if config.vote == "majority" and (config.mode == "pointwise" or config.combine == "overall"):
         raise ConfigError("numbers have a mean, not a majority; leave it out", "/vote")
+
+
+def _is_same(case: Case) -> bool:
+    """Whether a case is a pair of the same text twice: a tie, whatever a judge would say of their order."""
+    return "first" in case.texts and case.texts["first"] == case.texts["second"]
 
 
 def _single(heard: Heard) -> list[float | None]:

@@ -25,6 +25,14 @@ MAX_LISTED_VALUES = 21
 
 Form = Literal["schema", "marker", "logprobs"]
 _NUMBER = re.compile(r"[+-]?\d{1,15}(?:\.\d{1,15})?")
+ALONE = "verdict"
+"""The name of a verdict that stands alone."""
+_MARKER = re.compile(
+    r"VERDICT-(?P<nonce>[0-9a-f]{8})(?:-(?P<name>\w{1,20}))?(?![-\w])[*_`\"' \t]*[:=](?=(?P<said>[^\n]{0,1000}))",
+    re.IGNORECASE,
+)
+"""Asked for as a line of its own; several may be found on one."""
+_FENCED = re.compile(r"```[A-Za-z]*[ \t]*\n(.*)\n[ \t]*```", re.DOTALL)
 _DRESS = " \t\r\n*_`\"'()[]{}<>.,;:!“”‘’«»"
 """What judges put around a verdict."""
 
@@ -186,17 +194,18 @@ class Asked:
         if form == "logprobs":
             [(name, offer)] = self.offers.items()
             return {name: _expected(answer, offer)}
-        text = _said(answer.text)
+        text = _said(answer.text, form)
         if form == "schema":
             return _from_json(text, self)
         if custom is not None:
             [(name, offer)] = self.offers.items()
             return {name: _last(custom.found(text), offer, custom.words)}
-        return {name: _last(_marked(text, _key(name, nonce)), offer, {}) for name, offer in self.offers.items()}
+        found = _marked(text, nonce)
+        return {name: _last(found.get(name, ()), offer, {}) for name, offer in self.offers.items()}
 
 
 def _key(name: str, nonce: str) -> str:
-    return f"VERDICT-{nonce}" if name == "verdict" else f"VERDICT-{nonce}-{name}"
+    return f"VERDICT-{nonce}" if name == ALONE else f"VERDICT-{nonce}-{name}"
 
 
 def _check(answer: ChatAnswer, form: Form) -> None:
@@ -216,15 +225,28 @@ def _check(answer: ChatAnswer, form: Form) -> None:
         raise AnswerError(ErrorType.JUDGE_UNREADABLE, message)
 
 
-def _said(text: str) -> str:
-    """An answer without the judge's thinking, where the server leaves that in the text."""
-    return text.rpartition(CLOSE)[2] if text.lstrip().startswith(OPEN) else text
+def _said(text: str, form: Form) -> str:
+    """An answer without the judge's thinking, where the server leaves that in the text. Raises `AnswerError`.
+
+    A chat template may have opened the thinking in the prompt, so that the answer has its end alone.
+    """
+    begin = text.lstrip()
+    if begin.startswith(OPEN) and CLOSE not in text:
+        raise AnswerError(ErrorType.JUDGE_CUT_OFF, "the judge's thinking has no end; raise max_tokens")
+    if form == "schema" and begin.startswith("{"):  # its reasons may quote a tag
+        return text
+    said = text.rpartition(CLOSE)[2]
+    if not said.strip():
+        raise AnswerError(ErrorType.JUDGE_EMPTY, "the judge thought, and answered nothing")
+    return said
 
 
 def _from_json(text: str, asked: Asked) -> dict[str, float]:
+    """The verdicts of a JSON object, alone or as one code fence: of several, one may quote the completion's."""
     text = text.strip()
+    fenced = _FENCED.fullmatch(text)
     try:
-        value = read(text, "fenced" if text.startswith("```") else "whole")
+        value = read(fenced[1] if fenced else text, "whole")
     except NotJSONError as error:
         raise AnswerError(ErrorType.JUDGE_UNREADABLE, f"the judge's answer is not JSON: {clip(str(error))}") from None
     if not isinstance(value, dict):
@@ -240,10 +262,13 @@ def _from_json(text: str, asked: Asked) -> dict[str, float]:
     return verdicts
 
 
-def _marked(text: str, key: str) -> list[str]:
-    """What stands behind each marker, on its line."""
-    pattern = re.compile(rf"{re.escape(key)}(?![-\w])[*_`\"' \t]*[:=]([^\n]*)", re.IGNORECASE)
-    return [match[1].strip(_DRESS) for match in pattern.finditer(text)]
+def _marked(text: str, nonce: str) -> dict[str, list[str]]:
+    """What stands behind each marker with the item's code, on its line, by the verdict's name."""
+    found: dict[str, list[str]] = {}
+    for match in _MARKER.finditer(text):
+        if match["nonce"].lower() == nonce:
+            found.setdefault((match["name"] or ALONE).lower(), []).append(match["said"].strip(_DRESS))
+    return found
 
 
 def _last(found: Sequence[str], offer: Offer, words: Mapping[str, str]) -> float:

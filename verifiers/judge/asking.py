@@ -95,6 +95,7 @@ class Asker:
             async with pace:
                 return Reply(asked.read(answer, form, ready.nonce, self._custom), answer)
         except AnswerError as error:
+            backends.discard(backend, request)
             again = self._config.temperature > 0 and self._config.seed is None
             final = error.type is ErrorType.CONTENT_FILTERED
             return Reply({}, answer, BackendError(error.type, str(error), retryable=again and not final))

@@ -81,9 +81,9 @@ class Calibration:
 def calibrate(pairs: Sequence[tuple[float, bool]], aim: Aim = "balanced_accuracy") -> Calibration:
     """Fit the threshold that makes `aim` greatest, and measure the decisions that it makes.
 
-    It lies half-way between two scores that occur. Of several that are equally good, the one with the widest gap
-    around it is taken, and of those the lowest. Raises ValueError unless there are right and wrong ones, and every
-    score is finite.
+    It lies half-way between two scores that occur, or is the lowest score, so that everything is accepted. Of several
+    that are equally good, the one with the widest gap around it is taken, and of those the lowest. Raises ValueError
+    unless there are right and wrong ones, and every score is finite.
     """
     if not all(math.isfinite(score) for score, _ in pairs):
         raise ValueError("a score is not finite")
@@ -146,11 +146,11 @@ def wilson(successes: int, count: int) -> Interval:
 
 
 def _fitted(pairs: Sequence[tuple[float, bool]], figure: Callable[[Confusion], float]) -> float:
-    """The best threshold between two scores that occur; the only score, where all are the same."""
+    """The best threshold: the lowest score, which accepts everything, or one between two scores that occur."""
     ordered = sorted(pairs)
     right = sum(label for _, label in pairs)
-    best: tuple[float, float, float] | None = None
     found = ordered[0][0]
+    best = (round(figure(Confusion(right, len(pairs) - right, 0, 0)), 12), 0.0, -found)
     rejected_right = 0
     for position in range(1, len(ordered)):
         (below, label), above = ordered[position - 1], ordered[position][0]
@@ -161,7 +161,7 @@ def _fitted(pairs: Sequence[tuple[float, bool]], figure: Callable[[Confusion], f
         confusion = Confusion(true_accepts, len(pairs) - position - true_accepts, true_rejects, rejected_right)
         middle = below + (above - below) / 2
         rank = (round(figure(confusion), 12), above - below, -middle)
-        if best is None or rank > best:
+        if rank > best:
             best, found = rank, middle if middle > below else above
     return found
 

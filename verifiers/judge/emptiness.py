@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from verifiers.invisible import is_seen, without_invisible
+
 OPENINGS = frozenset(
     """
     thought process|thoughts|thinking process|thinking|reasoning|reasoning process|chain of thought|analysis
     solution|the solution|solution process|detailed solution|full solution|step by step solution|my solution
     answer|the answer|the answer is|final answer|the final answer|the final answer is|my answer|correct answer
-    the correct answer is|so the answer is|therefore the answer is|response|output|result|conclusion|explanation
+    the correct answer is|so the answer is|boxed|therefore the answer is|response|output|result|conclusion|explanation
     step 1|step one|steps|proof|hint|to solve this|to solve this problem|to answer this question|first
     let s think|let s think step by step|let us think step by step|let s solve this|let s solve this problem
     let s solve this problem step by step|let us solve this problem step by step|let s solve this step by step
@@ -37,35 +39,70 @@ OPENINGS = frozenset(
     .split("|")
 )
 """Openings of an answer, in lower case and without punctuation."""
-_NAMES = frozenset(opening.strip() for opening in OPENINGS)
-MOST = 2_000
-"""Characters beyond which a text is more than openings."""
-_BOUNDS = re.compile(r"[\n:：.。!！?？;；,，、…]+")
+LONGEST = 100
+"""Characters beyond which a part of a text is no opening."""
+_PART = re.compile(r"[^\n:：.。!！?？;；,，、…]+")
 _SPACE = re.compile(r"\s+")
 
 
 def says_nothing(text: str, reference: str | None = None) -> bool:
-    """Whether a completion is empty, punctuation, or nothing but openings of an answer.
+    """Whether a completion is empty, punctuation, or nothing but openings of an answer, however often.
 
-    One that is the reference, word for word, says something: to some questions "Solution" is the answer.
+    Characters that nobody sees count for nothing, and wide letters are letters. One that is the reference, word for
+    word, says something: to some questions "Solution" or "?" is the answer.
     """
     text = text.strip()
-    if len(text) > MOST:
-        return all(map(_is_blank, set(text)))
-    if reference is not None and (said := _plain(text)) and said == _plain(reference[:MOST]):
-        return False
-    return all(not words or words in _NAMES for part in _BOUNDS.split(text) for words in (_plain(part),))
+    if not is_seen(text):
+        return True
+    if reference is not None:
+        if text == reference.strip():
+            return False
+        if len(text) <= 2 * LONGEST + len(reference) and (said := _plain(text)) and said == _plain(reference):
+            return False
+    known: set[str] = set()
+    for found in _PART.finditer(text):
+        part = found[0]
+        if part in known:
+            continue
+        if _says(part):
+            return False
+        if len(part) <= LONGEST:
+            known.add(part)
+    return True
+
+
+def _says(part: str) -> bool:
+    """Whether a part of a text is more than an opening."""
+    if len(part) > LONGEST:
+        return not all(map(_is_blank, set(part)))
+    words = _plain(part)
+    return bool(words) and words not in _NAMES
 
 
 def _plain(text: str) -> str:
     """Its words in lower case, without punctuation and marks."""
-    kept = "".join(" " if _is_mark(character) else character for character in text.casefold())
-    return _SPACE.sub(" ", kept).strip()
+    text = without_invisible(unicodedata.normalize("NFKC", text))
+    return _SPACE.sub(" ", text.casefold().translate(_MARKS)).strip()
 
 
 def _is_blank(character: str) -> bool:
-    return character.isspace() or _is_mark(character)
+    return character.isspace() or _is_mark(character) or not is_seen(character)
+
+
+class _Marks(dict[int, str]):
+    """For `str.translate`: marks become spaces. Keeps what it found of the common scripts, and of no others."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        found = " " if _is_mark(character) else character
+        if code < 0x3100:
+            self[code] = found
+        return found
 
 
 def _is_mark(character: str) -> bool:
-    return character in "`~|^<>" or unicodedata.category(character)[0] in "PZC"
+    return character in "`~|^<>$" or unicodedata.category(character)[0] in "PZC"
+
+
+_MARKS = _Marks()
+_NAMES = frozenset(map(_plain, OPENINGS))

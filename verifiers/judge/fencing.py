@@ -40,29 +40,40 @@ _BRACKETS = [f"[{slash}{name}]" for name in _TOOLS for slash in ("", "/")]
 _ROLES = "system|user|assistant|human|judge|developer|tool|instructions?|response"
 
 _UNPRINTED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+")
-_UNSEEN = re.compile("[\u202a-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000e007f]+")
-"""Changes of writing direction, lone surrogates (which servers refuse), and tags that nobody sees."""
+_UNSEEN = re.compile(
+    "[\x80-\x84\x86-\x9f\u180e\u200b\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]+"
+    "|[\u200c\u200d]{2,}|[\ufe00-\ufe0f]{2,}"
+)
+"""What nobody sees and no script needs: control characters, spaces without width, changes of writing direction, tags
+and variation selectors in which text can be hidden, lone surrogates (which servers refuse). A single joiner or
+selector belongs to emoji and to the scripts of Persia and India."""
 
 
 def _literally(markers: Sequence[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, markers)), re.IGNORECASE)
 
 
-_MARKERS: Sequence[tuple[Sequence[str], re.Pattern[str]]] = (
-    (("|>", "｜>"), re.compile(r"<[|｜][^<>\n]{1,60}[|｜]>")),  # ChatML, Llama 3, Phi, Command R, Granite, DeepSeek
-    (("<<<", ">>>"), re.compile(r"<{3,}|>{3,}")),  # our own fences
-    (_TAGS, _literally(_TAGS)),  # Llama 2, Gemma, reasoning models
-    (_BRACKETS, _literally(_BRACKETS)),  # Mistral, GLM
-    (("]]",), re.compile(r"\[\[[^\[\]\n]{1,40}\]\]")),  # the verdict form of MT-Bench and many others
+_MARKERS: Sequence[tuple[str, Sequence[str], re.Pattern[str]]] = (
     (
+        "<",
+        ("|>", "｜>"),
+        re.compile(r"<[|｜][^<>\n]{1,60}[|｜]>"),
+    ),  # ChatML, Llama 3, Phi, Command R, Granite, DeepSeek
+    ("", ("<<<", ">>>"), re.compile(r"<{3,}|>{3,}")),  # our own fences
+    ("<", _TAGS, _literally(_TAGS)),  # Llama 2, Gemma, reasoning models
+    ("[", _BRACKETS, _literally(_BRACKETS)),  # Mistral, GLM
+    ("[", ("]]",), re.compile(r"\[\[[^\[\]\n]{1,40}\]\]")),  # the verdict form of MT-Bench and many others
+    (
+        "",
         (":", "："),
         re.compile(
             rf"^[ \t>*_]{{0,8}}(?:\#{{1,6}}[ \t]*)?[*_]{{0,3}}(?:{_ROLES})[*_]{{0,3}}[ \t]?[:：]", re.I | re.M
         ),
     ),
-    (("#",), re.compile(rf"^[ \t]{{0,8}}\#{{1,6}}[ \t]*(?:{_ROLES})[ \t]*$", re.I | re.M)),
+    ("#", ("#",), re.compile(rf"^[ \t]{{0,8}}\#{{1,6}}[ \t]*(?:{_ROLES})[ \t]*$", re.I | re.M)),
 )
-"""Each pattern with texts of which one stands, in lower case, wherever it matches: most texts have none."""
+"""Each pattern with a text that stands, and texts of which one stands, in lower case, wherever it matches: most texts
+have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +124,11 @@ async def shown(text: str, most: int, verdicts: re.Pattern[str] | None = None) -
     head = most // 2
     changing = _Changing(kept)
     await changing.replace(_UNPRINTED, lambda run: run.translate(_PICTURES))
-    await changing.replace(_UNSEEN, lambda run: "\N{REPLACEMENT CHARACTER}" * len(run))
+    if not kept.isascii():
+        await changing.replace(_UNSEEN, lambda run: "\N{REPLACEMENT CHARACTER}" * len(run))
     lowered = changing.text.lower()
-    for needles, pattern in _MARKERS:
-        if any(needle in lowered for needle in needles):
+    for first, needles, pattern in _MARKERS:
+        if first in lowered and any(needle in lowered for needle in needles):
             await changing.replace(pattern, lambda marker: marker.translate(_FLAT))
     if verdicts is not None:
         await changing.replace(verdicts, lambda verdict: "·" * len(verdict))

@@ -9,15 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from verifiers.base import BadItemError, ConfigError, Outcome, pointer
+from verifiers.invisible import is_seen
 from verifiers.judge import wording
-from verifiers.judge.answers import FIRST_SECOND, FIRST_SECOND_TOKEN, YES_NO, Form, Offer, Scale
+from verifiers.judge.answers import ALONE, FIRST_SECOND, FIRST_SECOND_TOKEN, YES_NO, Offer, Scale
 from verifiers.judge.config import Criterion, JudgeConfig, JudgeReference, Mode
 from verifiers.judge.templates import Variables
 
 MAX_CALLS = 256
 """Calls of one item."""
-VERDICT = "verdict"
-"""The name of a verdict that stands alone."""
 
 _SHOWN = frozenset(("prompt", "completion", "reference", "instructions"))
 _SCALE = {"scale": frozenset(("min", "max"))}
@@ -72,8 +71,8 @@ class ModeRules(ABC):
         return Case({"prompt": prompt, "completion": text, "reference": answer})
 
     @abstractmethod
-    def questions(self, case: Case, form: Form) -> list[Question]:
-        """The calls that a vote takes."""
+    def questions(self, case: Case, *, logprobs: bool) -> list[Question]:
+        """The calls that a vote takes; `logprobs`: a single token is the verdict."""
 
     @abstractmethod
     def score(self, verdicts: Mapping[str, float], case: Case) -> Score:
@@ -109,14 +108,14 @@ class Pointwise(ModeRules):
         super().__init__(config)
         self.scale = Scale(config.scale.min, config.scale.max, config.scale.integer)
 
-    def questions(self, case: Case, form: Form) -> list[Question]:
+    def questions(self, case: Case, *, logprobs: bool) -> list[Question]:
         """See `ModeRules.questions`."""
         bounds = {"min": f"{self.scale.lowest:g}", "max": f"{self.scale.highest:g}"}
-        return [Question({VERDICT: self.scale}, {"scale": bounds, "criteria": _listed(case.criteria)})]
+        return [Question({ALONE: self.scale}, {"scale": bounds, "criteria": _listed(case.criteria)})]
 
     def score(self, verdicts: Mapping[str, float], case: Case) -> Score:
         """See `ModeRules.score`."""
-        value, scale = verdicts[VERDICT], self.scale
+        value, scale = verdicts[ALONE], self.scale
         if self.config.normalise:
             value = (value - scale.lowest) / (scale.highest - scale.lowest)
         return Score(value, Outcome.SCORED)
@@ -154,15 +153,15 @@ class Pairwise(ModeRules):
         answer = "" if reference.answer is None else str(reference.answer)
         return Case({"prompt": prompt, "first": first, "second": second, "reference": answer})
 
-    def questions(self, case: Case, form: Form) -> list[Question]:
+    def questions(self, case: Case, *, logprobs: bool) -> list[Question]:
         """See `ModeRules.questions`."""
-        offer = FIRST_SECOND_TOKEN if form == "logprobs" else FIRST_SECOND
-        straight, swapped = Question({VERDICT: offer}), Question({VERDICT: offer}, swapped=True)
+        offer = FIRST_SECOND_TOKEN if logprobs else FIRST_SECOND
+        straight, swapped = Question({ALONE: offer}), Question({ALONE: offer}, swapped=True)
         return [straight, swapped] if self.config.swap else [straight]
 
     def score(self, verdicts: Mapping[str, float], case: Case) -> Score:
         """See `ModeRules.score`."""
-        return Score(verdicts[VERDICT], Outcome.SCORED)
+        return Score(verdicts[ALONE], Outcome.SCORED)
 
 
 class Listed(ModeRules):
@@ -208,7 +207,7 @@ class Listed(ModeRules):
             raise BadItemError(f"reference/{self.place}: {fault}")
         return Case(super().case(text, prompt, reference).texts, criteria)
 
-    def questions(self, case: Case, form: Form) -> list[Question]:
+    def questions(self, case: Case, *, logprobs: bool) -> list[Question]:
         """See `ModeRules.questions`."""
         entries = _listed(case.criteria)
         if self.config.calls == "all":
@@ -291,17 +290,17 @@ class Equivalence(ModeRules):
 
     def case(self, text: str, prompt: str, reference: JudgeReference) -> Case:
         """See `ModeRules.case`."""
-        if reference.answer is None or not str(reference.answer).strip():
+        if reference.answer is None or not is_seen(str(reference.answer)):
             raise BadItemError("reference: send the right answer, as text, as a number or under 'answer'")
         return super().case(text, prompt, reference)
 
-    def questions(self, case: Case, form: Form) -> list[Question]:
+    def questions(self, case: Case, *, logprobs: bool) -> list[Question]:
         """See `ModeRules.questions`."""
-        return [Question({VERDICT: YES_NO})]
+        return [Question({ALONE: YES_NO})]
 
     def score(self, verdicts: Mapping[str, float], case: Case) -> Score:
         """See `ModeRules.score`."""
-        return Score(verdicts[VERDICT], self._binary(verdicts[VERDICT]))
+        return Score(verdicts[ALONE], self._binary(verdicts[ALONE]))
 
 
 _RULES: Mapping[Mode, type[ModeRules]] = {

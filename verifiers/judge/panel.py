@@ -44,14 +44,23 @@ class Session:
     """What the calls about one batch of items share."""
 
     def __init__(
-        self, backends: Backends, deadline: float, forms: Mapping[str, Form | BackendError], most: int
+        self, backends: Backends, deadline: float, forms: Mapping[str, asyncio.Task[Form | BackendError]], most: int
     ) -> None:
         """`most`: calls under way at once."""
         self.backends = backends
         self.deadline = deadline
-        self.forms = forms
+        self._forms = forms
         self.room = asyncio.Semaphore(most)
         self.pace = Pace()
+
+    async def form(self, backend: str) -> Form | BackendError:
+        """How a judge can answer. One that does not say it holds up no other judge."""
+        return await asyncio.shield(self._forms[backend])
+
+    def close(self) -> None:
+        """Ask no further."""
+        for form in self._forms.values():
+            form.cancel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +109,13 @@ class Panel:
         self._judges = (config.backend, *config.panel)
         self._seats = [Seat(backend, sample) for backend in self._judges for sample in range(config.samples)]
 
-    async def session(self, backends: Backends, deadline: float, most: int) -> Session:
-        """A session, for which every judge was asked how it can answer."""
-        forms = await asyncio.gather(*(self._form(backend, backends, deadline) for backend in self._judges))
-        return Session(backends, deadline, dict(zip(self._judges, forms, strict=True)), most)
+    def session(self, backends: Backends, deadline: float, most: int) -> Session:
+        """A session, for which every judge is being asked how it can answer."""
+        forms = {
+            backend: asyncio.create_task(self._form(backend, backends, deadline), name="judge's form")
+            for backend in self._judges
+        }
+        return Session(backends, deadline, forms, most)
 
     async def _form(self, backend: str, backends: Backends, deadline: float) -> Form | BackendError:
         try:
@@ -121,19 +133,15 @@ class Panel:
 
     async def hear(self, case: Case, ready: Ready, session: Session) -> Heard:
         """Ask every judge what there is to ask about a case, and count the votes."""
-        asked: list[tuple[Seat, Question, Form | BackendError]] = []
-        for seat in self._seats:
-            form = session.forms[seat.backend]
-            questions = self._rules.questions(case, "marker" if isinstance(form, BackendError) else form)
-            asked += ((seat, question, form) for question in questions)
+        questions = self._rules.questions(case, logprobs=self._config.output == "logprobs")
+        asked = [(seat, question) for seat in self._seats for question in questions]
         replies = await asyncio.gather(*(self._reply(ready, *one, session) for one in asked))
-        calls = [Call(seat, question, reply) for (seat, question, _), reply in zip(asked, replies, strict=True)]
+        calls = [Call(seat, question, reply) for (seat, question), reply in zip(asked, replies, strict=True)]
         votes = _votes(calls, self._seats)
         return Heard(calls, votes, {name: self._verdict(cast) for name, cast in votes.items()})
 
-    async def _reply(
-        self, ready: Ready, seat: Seat, question: Question, form: Form | BackendError, session: Session
-    ) -> Reply:
+    async def _reply(self, ready: Ready, seat: Seat, question: Question, session: Session) -> Reply:
+        form = await session.form(seat.backend)
         if isinstance(form, BackendError):
             return Reply({}, None, form)
         async with session.room:

@@ -128,7 +128,8 @@ def probes(config: JudgeConfig, tasks: Sequence[Task] = TASKS) -> list[Probe]:
 async def probe(judge: Judge, ctx: Context, tasks: Sequence[Task] = TASKS) -> dict[str, Any]:
     """Send a judge its probes; what it accepted, as plain JSON.
 
-    `share` is the part of the scored probes that was accepted, null if none was scored; `families` has the counts
+    `share` is the part of the scored probes that was accepted; null where the judge gave no verdict on most of those
+    that reached it, since what never does so is rejected by everyone. `families` has the counts
     `{probes, scored, accepted}` of each sort, and `right` those of the right answers, which are in no other figure.
     """
     sent = probes(judge.config, tasks)
@@ -142,7 +143,9 @@ async def probe(judge: Judge, ctx: Context, tasks: Sequence[Task] = TASKS) -> di
             count["accepted"] += judge.share(verdict.score, one.item.reference) >= ACCEPTED
     right = counts.pop(RIGHT)
     total = {key: sum(count[key] for count in counts.values()) for key in ("probes", "scored", "accepted")}
-    share = total["accepted"] / total["scored"] if total["scored"] else None
+    judged = sum(verdict.score is not None and verdict.detail["stage"] == "judged" for verdict in verdicts)
+    missed = sum(verdict.score is None for verdict in verdicts)
+    share = total["accepted"] / total["scored"] if judged > missed else None
     return {**total, "share": share, "families": counts, "right": right}
 
 

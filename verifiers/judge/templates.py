@@ -61,6 +61,12 @@ class Variables:
         """Every name, in order."""
         return sorted({*self.texts, *self.objects, *self.lists})
 
+    def filled(self, text: str) -> dict[str, Any]:
+        """Values of the sorts that there will be, to try a template with."""
+        objects = {name: dict.fromkeys(fields, "1") for name, fields in self.objects.items()}
+        lists = {name: [dict.fromkeys(fields, "1")] for name, fields in self.lists.items()}
+        return {**dict.fromkeys(self.texts, text), **objects, **lists}
+
     def within(self, loop: nodes.For) -> Variables:
         """What there is inside a loop."""
         if not (isinstance(loop.target, nodes.Name) and isinstance(loop.iter, nodes.Name)):
@@ -104,8 +110,13 @@ class Prompt:
     """A compiled template."""
 
     def __init__(self, source: str, variables: Variables, where: str) -> None:
-        """Compile; raises `ConfigError` with the line. `where` is the JSON pointer of the template."""
+        """Compile and try it; raises `ConfigError` with the line. `where` is the JSON pointer of the template."""
         self._template, self.shows = _compiled(source, variables, where)
+        for text in ("x", ""):
+            try:
+                self.text(variables.filled(text))
+            except TemplateFaultError as error:
+                raise ConfigError(str(error).replace("this item", "an item"), where) from None
 
     def text(self, variables: Mapping[str, Any]) -> str:
         """The text that the template makes. Raises `TemplateFaultError`."""
@@ -117,7 +128,7 @@ class Prompt:
                 size += len(part)
                 if size > MAX_PROMPT:
                     raise TemplateFaultError(f"the template makes more than {MAX_PROMPT:,} characters of this item")
-        except TemplateError as error:
+        except (TemplateError, TypeError) as error:  # a TypeError: what is compared or counted is not of that sort
             raise TemplateFaultError(f"the template has no text for this item: {clip(str(error))}") from None
         return "".join(parts)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from verifiers.base import BadItemError, clip
@@ -14,7 +14,8 @@ Span = tuple[int, int]
 """Characters from the first to behind the last."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_BLANK = re.compile(r"\n(?:[ \t\r]*\n)+")
+_BLANK = re.compile(r"\n(?:[^\S\n]*\n)+")
+_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})([^\n]*)$", re.MULTILINE)
 _NUMBERED = re.compile(
     r"^[ \t]{0,3}(?:#{1,6}[ \t]+)?(?:\*\*|__)?(?:step[ \t]+(\d{1,4})\b|(\d{1,4})[.):](?!\d))",
     re.MULTILINE | re.IGNORECASE,
@@ -29,7 +30,7 @@ def spans(payload: dict[str, Any]) -> list[Span]:
     text: str = payload["text"]
     match payload["split"]:
         case "blank_line":
-            cuts: Iterable[Span] = (found.span() for found in _BLANK.finditer(text))
+            cuts: Iterable[Span] = outside((found.span() for found in _BLANK.finditer(text)), code_blocks(text))
         case "numbered":
             cuts = ((start, start) for start in _heads(text))
         case _:
@@ -83,19 +84,48 @@ def _characters(encoded: bytes) -> int:
     return len(encoded.decode())
 
 
-def _heads(text: str) -> list[int]:
+def code_blocks(text: str) -> list[Span]:
+    """The fenced blocks (CommonMark 0.31, section 4.5) that are closed, whatever their indent.
+
+    One that is never closed is none: else a completion could make one step of all that follows.
+    """
+    if "```" not in text and "~~~" not in text:
+        return []
+    found: list[Span] = []
+    opened: re.Match[str] | None = None
+    for fence in _FENCE.finditer(text):
+        marks, info = fence[1], fence[2]
+        if opened is None:
+            if marks[0] == "~" or "`" not in info:
+                opened = fence
+        elif marks.startswith(opened[1]) and not info.strip():
+            found.append((opened.start(), fence.end()))
+            opened = None
+    return found
+
+
+def outside(cuts: Iterable[Span], blocks: Sequence[Span]) -> Iterator[Span]:
+    """The cuts that begin in none of the blocks; both are in order."""
+    place = 0
+    for cut in cuts:
+        while place < len(blocks) and blocks[place][1] <= cut[0]:
+            place += 1
+        if place == len(blocks) or cut[0] < blocks[place][0]:
+            yield cut
+
+
+def _heads(text: str) -> Iterator[int]:
     """Where lines begin that are numbered upwards: `1.`, `2)`, `Step 3:`, `**Step 4**`, `### 5.`
 
     The first number is 0 or 1 and each further one is the next, so that lists within a step do not end it.
     """
-    heads: list[int] = []
+    numbers = {found.start(): int(found[1] or found[2]) for found in _NUMBERED.finditer(text)}
     expected = -1
-    for head in _NUMBERED.finditer(text):
-        number = int(head[1] or head[2])
+    for start, _ in outside(((start, start) for start in numbers), code_blocks(text)):
+        number = numbers[start]
         if number == expected or (expected < 0 and number <= 1):
-            heads.append(head.start())
+            yield start
             expected = number + 1
-    return heads
 
 
 def located(text: str, steps: Sequence[str], offset: int = 0) -> list[Span]:

@@ -335,6 +335,44 @@ class TestBreaker:
                     await post(it)
             assert len(server.requests) == 2 * breaker.FAILURES
 
+    @pytest.mark.parametrize("response", [answer(status=500), answer(status=429)])
+    async def test_a_backend_that_answers_again_is_no_longer_left_alone(self, response: bytes) -> None:
+        """What is let through may be about an item that the backend always fails on: it is there all the same."""
+        said = [answer(status=503)] * breaker.FAILURES + [response]
+        async with serving(answering(*said, answer())) as server, calling(server.url(), retries=0) as it:
+            for _ in range(breaker.FAILURES):
+                with pytest.raises(BackendError, match="answered 503"):
+                    await post(it)
+            await asyncio.sleep(0.55)
+            with pytest.raises(BackendError, match=r"answered (500|429)"):
+                await post(it)
+            assert await asyncio.gather(*(post(it) for _ in range(20))) == [OK] * 20
+
+    async def test_requests_whose_turn_came_late_do_not_make_it_down(self) -> None:
+        """A backend with more to do than it can by the deadline is busy, and not down."""
+
+        async def slow(_: Asked, writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(0.5)
+            writer.write(answer())
+
+        async with serving(slow) as server, calling(server.url(), concurrency=8, timeout_s=2.0) as it:
+            ended = await asyncio.gather(*(post(it, seconds=0.8) for _ in range(24)), return_exceptions=True)
+            assert ended[:8] == [OK] * 8
+            assert all(isinstance(error, BackendError) for error in ended[8:])
+            assert await post(it) == OK
+
+    async def test_a_backend_that_never_answers_is_left_alone(self) -> None:
+        async def hang(_: Asked, writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(60)
+
+        async with serving(hang) as server, calling(server.url(), timeout_s=0.2) as it:
+            for _ in range(breaker.FAILURES):
+                with pytest.raises(BackendError, match="in time"):
+                    await post(it)
+            with pytest.raises(BackendError, match="left alone"):
+                await post(it)
+            assert len(server.requests) == breaker.FAILURES
+
     async def test_callers_in_haste_do_not_make_it_down(self) -> None:
         async def slow(_: Asked, writer: asyncio.StreamWriter) -> None:
             await asyncio.sleep(0.3)

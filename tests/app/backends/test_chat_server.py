@@ -8,13 +8,16 @@ import json
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import psutil
 import pytest
 from prometheus_client import REGISTRY
 
 from app.backends import chat_server
+from app.backends.account import Account
 from app.backends.answers import Answers
 from app.backends.chat_server import ChatServer
 from tests.app.backends.chat_support import ask, chatting, completion, request, usage
@@ -151,6 +154,29 @@ class TestAskedOnce:
         assert sum(one.cost or 0 for one in answers) == pytest.approx(2 * 10 / 1e6)
         assert all(one.cost is not None for one in answers)
         assert counted("reused") - before == 101
+
+    async def test_projects_share_no_answer(self) -> None:
+        """That an answer cost nothing would tell one project what another has judged."""
+        mine, yours = (Account(uuid4(), name, "judge@1") for name in ("mine", "yours"))
+        async with serving(says(lambda body: completion())) as server, chatting(server.url()) as it:
+            deadline = time.monotonic() + 20
+            asked = [it.chat(request(), deadline=deadline, account=account) for account in (mine, yours, mine)]
+            assert [one.prompt_tokens for one in await asyncio.gather(*asked)] == [10, 10, 0]
+            assert (await it.chat(request(), deadline=deadline, account=replace(mine, verifier="b@1"))) == replace(
+                YES, prompt_tokens=0, completion_tokens=0
+            )
+        assert len(server.requests) == 2
+
+    async def test_an_answer_that_held_nothing_is_not_given_again(self) -> None:
+        answers = Answers(room=2_000)
+        async with serving(says(lambda body: completion())) as server, chatting(server.url(), answers) as it:
+            for _ in range(10):  # more than there is room for, unless it is given back
+                await ask(it)
+                it.discard(request())
+                it.discard(request("never asked"))
+            await ask(it)
+            await ask(it)
+        assert (len(server.requests), len(answers)) == (11, 1)
 
     async def test_samples_left_to_chance_are_each_asked(self) -> None:
         async with serving(says(lambda body: completion())) as server, chatting(server.url()) as it:

@@ -28,6 +28,7 @@ class Scripted:
         self._json_schema = json_schema
         self._seconds = seconds
         self.requests: list[tuple[str, ChatRequest]] = []
+        self.discarded: list[ChatRequest] = []
         self.at_once = 0
         self.most_at_once = 0
 
@@ -47,6 +48,9 @@ class Scripted:
 
     async def abilities(self, name: str) -> Abilities:
         return Abilities(json_schema=self._json_schema, logprobs=True)
+
+    def discard(self, name: str, request: ChatRequest) -> None:
+        self.discarded.append(request)
 
     async def chat(self, name: str, request: ChatRequest, *, deadline: float) -> ChatAnswer:
         self.requests.append((name, request))

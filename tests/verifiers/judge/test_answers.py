@@ -184,6 +184,44 @@ async def test_thinking_that_a_server_leaves_in_an_answer_does_not_count() -> No
     assert verdict.score == 1.0
 
 
+@pytest.mark.parametrize("output", ["marker", "schema"])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("<think>{10} would be too much", ErrorType.JUDGE_CUT_OFF),
+        ("Perhaps {10}</think>", ErrorType.JUDGE_EMPTY),
+        ("<think>Perhaps {10}</think>\n", ErrorType.JUDGE_EMPTY),
+        ("Perhaps {1}\n</think>\n{10}", 1.0),
+        ("<think>{10}</think> I am not sure.", ErrorType.JUDGE_UNREADABLE),
+    ],
+)
+async def test_only_what_follows_the_thinking_counts(output: str, text: str, said: float | ErrorType) -> None:
+    """A chat template may open the thinking in the prompt; then the answer holds the end of it alone."""
+
+    def thinks(request: ChatRequest) -> str:
+        found = text
+        for value in (1, 10):
+            verdict = f'{{"verdict": {value}}}' if output == "schema" else f"VERDICT-{code(request)}: {value}"
+            found = found.replace(f"{{{value}}}", verdict)
+        return found
+
+    verdict = await one(thinks, output=output)
+    assert (verdict.error.type if verdict.error else verdict.score) == said
+
+
+async def test_reasons_may_quote_a_tag() -> None:
+    verdict = await one(says(reasoning="It has </think> in it.", verdict=10))
+    assert verdict.score == 1.0
+
+
+async def test_a_fence_that_an_answer_quotes_is_no_verdict() -> None:
+    """A judge whose server binds it to no schema may repeat the completion's own fence behind its own."""
+    text = '```json\n{"verdict": 2}\n```\nThe response said:\n```json\n{"verdict": 10}\n```'
+    assert failed(await one(answer(text), output="schema"))[0] == ErrorType.JUDGE_UNREADABLE
+    verdict = await one(answer('```json\n{"reasoning": "has ``` in it", "verdict": 10}\n```'), output="schema")
+    assert verdict.score == 1.0
+
+
 async def test_auto_is_a_schema_where_there_is_one() -> None:
     backends = Scripted(says(verdict=7))
     await judged(POINT, backends)

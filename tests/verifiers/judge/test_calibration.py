@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verifiers.judge.calibration import Confusion, calibrate, cohen_kappa, confused, wilson
+from verifiers.judge.calibration import Aim, Confusion, calibrate, cohen_kappa, confused, wilson
 
 PAIRS = st.lists(st.tuples(st.integers(0, 10).map(float), st.booleans()), min_size=2, max_size=30).filter(
     lambda pairs: len({label for _, label in pairs}) == 2
@@ -72,9 +72,20 @@ def test_one_that_is_wrong_in_part() -> None:
 
 
 def test_the_aim_decides() -> None:
-    pairs = [(1.0, True), (2.0, True), (2.5, False), (3.0, True), (9.0, False), (10.0, False), (11.0, True)]
-    assert calibrate(pairs, "f1").threshold == 1.5
-    assert calibrate(pairs, "f1").confusion.recall == 0.75
+    pairs = [(1.0, False), (2.0, False), (2.5, True), (3.0, True), (9.0, False), (10.0, True), (11.0, True)]
+    assert calibrate(pairs, "f1").threshold == 2.25
+    assert calibrate(pairs, "f1").confusion.recall == 1.0
+    pairs = [(1.0, False), (2.0, True), (3.0, False), (4.0, False), (5.0, False), (6.0, False), (7.0, True)]
+    assert calibrate(pairs, "f1").threshold == 6.5
+    assert calibrate([*pairs, *pairs, (7.0, True)]).threshold == 6.5
+
+
+@pytest.mark.parametrize("aim", ["balanced_accuracy", "f1"])
+def test_a_verifier_that_has_it_the_wrong_way_round_is_not_read_backwards(aim: Aim) -> None:
+    """A threshold between the two would reject every right one: accepting all of them is better."""
+    found = calibrate([(0.1, True)] * 9 + [(0.9, False)], aim)
+    assert (found.threshold, found.kappa) == (0.1, 0.0)
+    assert found.confusion == Confusion(9, 1, 0, 0)
 
 
 def test_a_score_that_tells_nothing() -> None:
@@ -100,11 +111,13 @@ def test_what_cannot_be_calibrated(pairs: list[tuple[float, bool]], message: str
 def test_no_other_threshold_is_better(pairs: list[tuple[float, bool]], data: st.DataObject) -> None:
     found = calibrate(pairs)
     scores = sorted({score for score, _ in pairs})
-    between = [(a + b) / 2 for a, b in itertools.pairwise(scores)]
-    best = max((confused(pairs, t).balanced_accuracy for t in between), default=None)
-    if best is not None:
-        assert found.confusion.balanced_accuracy == pytest.approx(best)
-        assert found.threshold in between
+    between = [scores[0], *((a + b) / 2 for a, b in itertools.pairwise(scores))]
+    aims: tuple[Aim, ...] = ("balanced_accuracy", "f1")
+    for aim in aims:
+        best = max(getattr(confused(pairs, t), aim) for t in between)
+        fitted = calibrate(pairs, aim)
+        assert getattr(fitted.confusion, aim) == pytest.approx(best)
+        assert fitted.threshold in between
     assert found.confusion == confused(pairs, found.threshold)
     assert found.kappa_interval[0] <= found.kappa <= found.kappa_interval[1]
     assert found.agreement_interval[0] <= found.agreement <= found.agreement_interval[1]

@@ -142,6 +142,23 @@ def test_what_cannot_work_is_refused_with_its_place(config: dict[str, Any], at: 
         ("{{ " + "[" * 9000 + " }}", "the template nests too deeply"),
         ("{{ " + "9" * 5000 + " }}", "the template holds a number that is too long"),
         ("x" * 20_001, "the template has 20,001 characters, 20,000 are allowed"),
+        (
+            "{{ completion }}{% for c in criteria %}{% if c.weight > 1 %}!{% endif %}{% endfor %}",
+            "the template has no text for an item: '>' not supported between instances of 'str' and 'int'",
+        ),
+        (
+            "{{ completion }}{{ criteria }}{% if not completion in 5 %}!{% endif %}",
+            "the template has no text for an item: argument of type 'int' is not iterable",
+        ),
+        ("{{ completion|trim(5) }}", "the template has no text for an item: strip arg must be None or str"),
+        (
+            "{{ completion is none(3) }}",
+            "the template has no text for an item: test_none() takes 1 positional argument but 2 were given",
+        ),
+        (
+            "{% if not completion %}{{ none|length }}{% endif %}",
+            "the template has no text for an item: object of type 'NoneType' has no len()",
+        ),
     ],
 )
 def test_a_template_that_cannot_be_is_refused_with_its_line(template: str, message: str) -> None:
@@ -194,6 +211,11 @@ def test_a_configuration_survives_its_wire_form() -> None:
     ("config", "reference", "message"),
     [
         ({"mode": "equivalence"}, None, "reference: send the right answer, as text, as a number or under 'answer'"),
+        (
+            {"mode": "equivalence"},
+            "\u3164",
+            "reference: send the right answer, as text, as a number or under 'answer'",
+        ),
         ({"mode": "equivalence"}, " ", "reference: send the right answer, as text, as a number or under 'answer'"),
         ({"mode": "pairwise"}, None, "reference: send the completion to compare with, as text or under 'completion'"),
         ({"mode": "rubric"}, None, "reference/criteria: a rubric needs a criterion"),
@@ -242,6 +264,16 @@ def test_a_template_shows_chooses_and_lists() -> None:
         {"prompt": " <b>&{{ 1 }}</b> ", "scale": {"min": 1}, "criteria": [{"text": "one"}, {"text": "two"}]}
     )
     assert text == "<b>&{{ 1 }}</b> from 1\n1/2 one;\n2/2 two\n{{ x }}"
+
+
+def test_a_template_that_fails_on_one_item_is_no_fault_of_others() -> None:
+    """What is tried when it is registered does not take every branch."""
+    prompt = Prompt(
+        "{% if prompt == 'odd' %}{{ 1 < 'x' }}{% endif %}{{ prompt }}", Variables(frozenset(("prompt",))), ""
+    )
+    assert prompt.text({"prompt": "even"}) == "even"
+    with pytest.raises(TemplateFaultError, match="no text for this item: '<' not supported between instances"):
+        prompt.text({"prompt": "odd"})
 
 
 def test_what_a_template_makes_is_bounded() -> None:

@@ -39,6 +39,12 @@ from verifiers.judge.fencing import fence, nonce_for, shown
         ("\ud800", "\ufffd"),
         ("\u202e", "\ufffd"),
         ("\U000e0041", "\ufffd"),
+        ("\u200b", "\ufffd"),
+        ("\ufeff", "\ufffd"),
+        ("\x9b", "\ufffd"),
+        ("\U000e0100\U000e01ef", "\ufffd\ufffd"),
+        ("\ufe01\ufe02\ufe03", "\ufffd\ufffd\ufffd"),
+        ("\u200d\u200c\u200d", "\ufffd\ufffd\ufffd"),
     ],
 )
 async def test_markers_are_made_harmless_in_sight(marker: str, harmless: str) -> None:
@@ -57,7 +63,7 @@ async def test_markers_are_made_harmless_in_sight(marker: str, harmless: str) ->
         "if (a | b) { x[0][1] = y[[0]; }",
         "The user: me",
         "<div class='a'>&amp;</div>\n\t# Heading\n## Results\n",
-        "Ответ 42, 答え, 👩‍👩‍👧 \u200bx",
+        "Ответ 42, 答え, 👩‍👩‍👧 ❤️\u200d🔥, می\u200cخواهم, क्\u200dष",
         "std::vector<std::vector<int>> v;",
     ],
 )
@@ -134,6 +140,14 @@ def test_a_text_with_its_own_code_gets_another() -> None:
         "Решение:",
         "." * 5000,
         " " * 3000 + ":",
+        "Solution:\n" * 5000,
+        "Let's think step by step. Thought process: " * 500,
+        "\u3164",
+        "\u115f\u034f\ufe0f",
+        "\u2800" * 10,
+        "S\u200bolu\u00adtion",
+        "Ｓｏｌｕｔｉｏｎ：",
+        "$$\\boxed{}$$",
     ],
 )
 def test_what_says_nothing(text: str) -> None:
@@ -157,6 +171,9 @@ def test_what_says_nothing(text: str) -> None:
         "?x",
         "." * 5000 + "x",
         "0",
+        "Solution:\n" * 5000 + "4",
+        "word " * 5000,
+        "$5",
     ],
 )
 def test_what_says_something(text: str) -> None:
@@ -166,7 +183,10 @@ def test_what_says_something(text: str) -> None:
 def test_an_opening_that_is_the_right_answer_says_something() -> None:
     assert not says_nothing("Solution.", "solution")
     assert says_nothing("Solution.", "mixture")
-    assert says_nothing(":", ":")
+    assert not says_nothing("?", "?")
+    assert not says_nothing(" : ", ":")
+    assert says_nothing(":", ";")
+    assert says_nothing("", "")
 
 
 def test_openings_are_written_as_they_are_looked_up() -> None:

@@ -238,6 +238,27 @@ async def test_each_criterion_is_voted_on_by_itself() -> None:
     assert verdict.components == {"c1": 1.0, "c2": 0.0}
 
 
+async def test_a_judge_that_does_not_say_what_it_can_do_holds_up_no_other() -> None:
+    class Mute(Scripted):
+        async def abilities(self, name: str) -> Any:
+            if name == "c":
+                await asyncio.sleep(60)
+            return await super().abilities(name)
+
+    backends = Mute(YES, YES, YES)
+    [verdict] = await judged(judge(**PANEL), backends, reference="Paris", seconds=0.5)
+    assert (verdict.score, verdict.detail["votes"]) == (1.0, [1.0, 1.0, None])
+    assert [name for name, _ in backends.requests] == ["a", "b"]
+    assert verdict.transient
+
+
+async def test_an_answer_without_a_verdict_is_not_kept() -> None:
+    backends = Scripted(answer("Hm."), YES, fails())
+    await judged(judge(**PANEL), backends, reference="Paris")
+    asked = [request for name, request in backends.requests if name == "a"]
+    assert backends.discarded == asked
+
+
 # --- completions that want more than they deserve
 
 
@@ -396,7 +417,18 @@ async def test_many_items_are_judged_at_once_within_bounds() -> None:
 
 async def test_a_thousand_answers_at_once_hold_nobody_up() -> None:
     """Of processor time, since a busy host may stop the whole process for longer."""
-    backends, verifier = Scripted(answer('{"verdict": 10}'), seconds=1), judge()
+    asked, everyone = 0, asyncio.Event()
+
+    class Together(Scripted):
+        async def chat(self, name: str, request: ChatRequest, *, deadline: float) -> Any:
+            nonlocal asked
+            asked += 1
+            if asked == 1_024:
+                everyone.set()
+            await everyone.wait()
+            return await super().chat(name, request, deadline=deadline)
+
+    backends, verifier = Together(answer('{"verdict": 10}')), judge()
     items = [Item(completion=f"answer {n} " + "word < y: z [1] " * 100) for n in range(256)]
     longest = 0.0
 
@@ -411,7 +443,7 @@ async def test_a_thousand_answers_at_once_hold_nobody_up() -> None:
     batches = await asyncio.gather(*(judged(verifier, backends, items) for _ in range(4)))
     watching.cancel()
     assert all(verdict.score == 1.0 for verdicts in batches for verdict in verdicts)
-    assert backends.most_at_once > 900
+    assert everyone.is_set()
     assert longest < 0.2, "computing all of it in one round takes half a second"
 
 
@@ -456,6 +488,18 @@ async def test_pairs_are_compared() -> None:
     assert await preferred(verifier, backends, *pairs) == [1.0, 0.0, 0.0, 1.0, 0.5]
     assert len(backends.requests) == 4
     assert await preferred(verifier, Scripted(fails()), ("Paris", "Rome")) == [None]
+
+
+async def test_the_same_text_twice_is_a_tie_without_a_judge() -> None:
+    """A judge that looks at their order would else prefer one of them."""
+    for swap in (True, False):
+        verifier = judge(mode="pairwise", swap=swap)
+        backends = Scripted(says(verdict="A"))
+        thought = "<think>Rome? No.</think>Paris"
+        assert await preferred(verifier, backends, ("Paris", "Paris"), (thought, "Paris")) == [0.5, 0.5]
+        [verdict] = await judged(verifier, backends, completion="Paris", reference="Paris")
+        assert (verdict.score, verdict.detail) == (0.5, {"stage": "same"})
+        assert not backends.requests
 
 
 async def test_other_modes_compare_scores() -> None:

@@ -75,6 +75,7 @@ async def test_a_judge_that_never_answers_is_not_measured() -> None:
     report = await probed(judge(), Scripted(lambda request: ""))
     assert report["scored"] == report["families"]["empty"]["scored"] + report["families"]["opening"]["scored"]
     assert report["families"]["flattery"] == {"probes": 6, "scored": 0, "accepted": 0}
+    assert report["share"] is None, "what never reaches a judge says nothing of it"
 
 
 async def test_a_judge_that_obeys_is_caught_by_its_family() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -16,11 +17,11 @@ from pydantic import ValidationError
 
 from tests.conftest import DATA
 from tests.verifiers.served import Served, judged_by
-from tests.verifiers.support import ANY_TEXT, assert_sound, configured
+from tests.verifiers.support import ANY_TEXT, InProcessGuard, assert_sound, configured
 from verifiers.base import ConfigError, Context, ErrorType, Item, Message, Outcome, Verdict
 from verifiers.conversation import MAX_CHARS
 from verifiers.lent import BackendError, Solution, StepScores
-from verifiers.process import ProcessConfig, aggregated
+from verifiers.process.config import ProcessConfig, aggregated
 
 TEXT = "First, 6 * 7 = 42.\n\nThen add 1.\n\nSo it is 43."
 
@@ -56,6 +57,20 @@ async def test_a_process_reward_model_scores_each_step() -> None:
 )
 def test_aggregates(how: Any, score: float) -> None:
     assert aggregated([0.8, 0.25, 0.5] if how != "mean" else [0.8, 0.35, 0.5], how) == pytest.approx(score)
+
+
+def test_a_mean_whose_sum_no_number_holds() -> None:
+    assert aggregated([1.5e308, 1.5e308, 1.2e308], "mean") == pytest.approx(1.4e308)
+    assert aggregated([1e308, 1e308], "product") == math.inf
+
+
+async def test_an_aggregate_that_no_number_holds_is_unscored() -> None:
+    served = Served(steps=lambda solution: [1e308] * len(solution.steps))
+    config = {"scorer": {"backend": "prm"}, "aggregate": "product"}
+    huge, small = await judged_by(served, "process", config, [Item(completion=TEXT), Item(completion="one")])
+    assert huge.error is not None
+    assert huge.error.type is ErrorType.VERIFIER_FAULT
+    assert small.score == 1e308
 
 
 @pytest.mark.parametrize(("threshold", "wrong"), [(0.5, 1), (0.4, None), (0.41, 1), (0.95, 0), (-1.0, None)])
@@ -112,11 +127,100 @@ async def test_many_steps_are_asked_about_in_bounded_portions(monkeypatch: pytes
     counting: Any = Counting()
     items = [Item(completion=f"{n}\n\n43\n\n{n}") for n in range(5)]
     verdicts = await judged_by(None, "process", {"scorer": "mine@1"}, items, named={"mine@1": counting})
-    assert asked == [6, 6, 3]
+    assert asked == [7, 7, 1]
     assert [texts(verdict, item.text) for verdict, item in zip(verdicts, items, strict=True)] == [
         [str(n), "43", str(n)] for n in range(5)
     ]
     assert [verdict.detail["first_wrong"] for verdict in verdicts] == [1] * 5
+
+
+async def test_prefixes_of_one_long_completion_are_never_all_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verifiers.process.PIECES_CHARS", 1_000)
+    asked: list[int] = []
+
+    class Counting(Recording):
+        async def verify(self, items: Sequence[Item], ctx: Context) -> list[Verdict]:
+            asked.append(sum(len(item.text) for item in items))
+            return await super().verify(items, ctx)
+
+    counting: Any = Counting()
+    completion = "\n\n".join("x" * 98 for _ in range(60))
+    config = {"scorer": "mine@1", "shows": "prefix"}
+    [verdict] = await judged_by(None, "process", config, [Item(completion=completion)], named={"mine@1": counting})
+    assert max(asked) < 1_000 + len(completion)
+    assert len(verdict.steps or ()) == 60
+    assert [len(item.text) for item in counting.items] == [100 * number - 2 for number in range(1, 61)]
+
+
+async def test_what_the_deadline_leaves_of_an_items_steps_gives_it_no_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verifiers.process.PIECES_AT_ONCE", 4)
+
+    class Slow(Recording):
+        async def verify(self, items: Sequence[Item], ctx: Context) -> list[Verdict]:
+            monkeypatch.setattr("verifiers.process.time", Passed())
+            return await super().verify(items, ctx)
+
+    class Passed:
+        """A clock that is behind every deadline."""
+
+        def monotonic(self) -> float:
+            return math.inf
+
+    slow: Any = Slow()
+    items = [Item(completion="a\n\nb\n\nc"), Item(completion="d\n\ne\n\nf")]
+    done, late = await judged_by(None, "process", {"scorer": "mine@1"}, items, named={"mine@1": slow})
+    assert done.score == 1.0
+    assert late.error is not None
+    assert late.error.type is ErrorType.DEADLINE_EXCEEDED
+
+
+async def test_ten_thousand_steps_are_bounded_and_the_last_holds_the_rest() -> None:
+    completion = "\n\n".join(f"{number}. then {number}" for number in range(1, 10_001))
+    for config in ({}, {"split": "numbered"}, {"split": "pattern", "pattern": "\\n+"}):
+        served = Served(steps=lambda solution: [0.9] * len(solution.steps))
+        verdict = await one(served, {"scorer": {"backend": "prm"}, **config, "max_steps": 256}, completion=completion)
+        found = texts(verdict, completion)
+        assert len(found) == 256
+        assert found[:255] == [f"{number}. then {number}" for number in range(1, 256)]
+        assert found[255].endswith("10000. then 10000")
+
+
+async def test_a_pattern_that_looks_ahead_at_each_match_is_no_work_for_the_event_loop() -> None:
+    guard = InProcessGuard()
+    config = {"scorer": {"backend": "prm"}, "split": "pattern", "pattern": "x[^y]*y|x"}
+    verifier = configured("process", config)
+    short, long = Item(completion="x" * 2_000), Item(completion="x" * 2_001)
+    ctx = Context(time.monotonic() + 60, guard, backends=Served())
+    verdicts = await verifier.verify([short, long], ctx)
+    assert [len(payload["text"]) for payload in guard.payloads] == [2_001]
+    assert [verdict.outcome for verdict in verdicts] == [Outcome.UNPARSEABLE] * 2
+
+
+async def test_messages_before_the_solution_reach_the_model() -> None:
+    served = Served()
+    completion = [
+        Message(role="assistant", content="look it up"),
+        Message(role="tool", content="42"),
+        Message(role="assistant", content="one\n\ntwo"),
+    ]
+    verdict = await one(served, {"scorer": {"backend": "prm"}}, prompt="Q", completion=completion)
+    [[solution]] = served.solutions
+    assert [message["content"] for message in solution.messages] == ["Q", "look it up", "42"]
+    assert texts(verdict, "one\n\ntwo") == list(solution.steps) == ["one", "two"]
+
+
+async def test_a_prompt_that_is_cut_says_so() -> None:
+    verdict = await one(Served(), {"scorer": {"backend": "prm"}}, prompt="x" * (MAX_CHARS + 1), completion="a\n\nb")
+    assert verdict.detail["truncated"] is True
+    whole = await one(Served(), {"scorer": {"backend": "prm"}}, prompt="x", completion="a\n\nb")
+    assert "truncated" not in whole.detail
+
+
+async def test_solutions_with_long_prompts_travel_apart() -> None:
+    served = Served()
+    items = [Item(prompt="x" * 900_000, completion="a\n\nb")] * 4
+    await judged_by(served, "process", {"scorer": {"backend": "prm"}}, items)
+    assert [len(some) for some in served.solutions] == [2, 2]
 
 
 async def test_steps_of_the_final_section_are_spans_of_the_whole_completion() -> None:
@@ -200,6 +304,7 @@ async def test_given_steps() -> None:
         ({"steps": [1]}, "reference/steps/0: Input should be a valid string"),
         ({}, "reference/steps: Field required"),
         ({"steps": ["nowhere"]}, "reference/steps/0: 'nowhere' is not in the completion behind the step before it"),
+        ({"steps": []}, "reference/steps: there is none; give the steps of the completion, which is not empty"),
         ({"steps": ["x"] * 257}, "reference/steps: List should have at most 256 items"),
     ],
 )
@@ -210,6 +315,12 @@ async def test_malformed_given_steps(reference: Any, message: str) -> None:
     assert verdict.error is not None
     assert verdict.error.type is ErrorType.BAD_ITEM
     assert verdict.error.message.startswith(message)
+
+
+async def test_an_empty_completion_has_no_steps_to_give() -> None:
+    config = {"scorer": {"backend": "prm"}, "split": "given", "empty": -1}
+    verdict = await one(Served(), config, completion=" \n", reference={"steps": []})
+    assert (verdict.outcome, verdict.score) == (Outcome.UNPARSEABLE, -1.0)
 
 
 @settings(max_examples=30, deadline=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import pytest
@@ -27,6 +28,13 @@ def split(text: str, how: str, pattern: str | None = None, most: int = 64) -> li
         ("\n\n one \n \t\n\n\ntwo\nlines\n\n", ["one", "two\nlines"]),
         ("one\r\n\r\ntwo\r\nlines", ["one", "two\r\nlines"]),
         ("one\n\n\ud800\n\n\x00", ["one", "\ud800", "\x00"]),
+        ("one\n\u00a0\u3000\x0b\ntwo", ["one", "two"]),
+        ("So:\n\n```py\na\n\nb\n```\n\nthen", ["So:", "```py\na\n\nb\n```", "then"]),
+        ("~~~\r\na\r\n\r\nb\r\n~~~\r\n\r\nc", ["~~~\r\na\r\n\r\nb\r\n~~~", "c"]),
+        ("  ````\na\n\n```\n\n````\nb\n\nc", ["````\na\n\n```\n\n````\nb", "c"]),
+        ("```\na\n\nb", ["```\na", "b"]),  # never closed
+        ("```\na\n\n``` py\n\nb", ["```\na", "``` py", "b"]),  # no closing fence has words behind it
+        ("```a`b\n\nc\n```\n\nd", ["```a`b", "c\n```", "d"]),  # code in a line, and a block never closed
     ],
 )
 def test_blank_lines(text: str, steps: list[str]) -> None:
@@ -46,6 +54,8 @@ def test_blank_lines(text: str, steps: list[str]) -> None:
         ("2019. was a year", ["2019. was a year"]),
         ("no numbers", ["no numbers"]),
         ("     1. too deep\n2. b", ["1. too deep\n2. b"]),
+        ("1. a\n```\n2. in code\n```\n2. b", ["1. a\n```\n2. in code\n```", "2. b"]),
+        ("1. a\n```\n2. b", ["1. a\n```", "2. b"]),
     ],
 )
 def test_numbered(text: str, steps: list[str]) -> None:
@@ -72,7 +82,10 @@ def test_what_is_beyond_the_bound_is_in_the_last_step() -> None:
 
 
 PIECES = st.lists(
-    st.sampled_from(["\n\n", "\n", " ", "1. ", "2. ", "Step 3: ", "x", "é", "\ud800", "\x00", "\r"]), max_size=40
+    st.sampled_from(
+        ["\n\n", "\n", " ", "1. ", "2. ", "Step 3: ", "x", "é", "\ud800", "\x00", "\r", "\n```", "\n~~~\n", "\u00a0"]
+    ),
+    max_size=40,
 )
 
 
@@ -103,11 +116,31 @@ def test_a_large_text_takes_linear_time() -> None:
         "\n1." * 200_000,
         "#" * 400_000,
         "\n##  step " * 40_000,
+        "```\n\n" * 100_000,
+        "`" * 400_000,
+        "\n```" * 100_000,
+        " \u00a0" * 200_000,
     ):
         for how in ("blank_line", "numbered"):
             started = time.process_time()
             spans({"text": text, "split": how, "pattern": None, "most": 64})
             assert time.process_time() - started < 2
+
+
+@given(
+    text=PIECES.map("".join),
+    lengths=st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9)), max_size=12),
+)
+def test_given_steps_are_found_apart_and_in_order(text: str, lengths: list[tuple[int, int]]) -> None:
+    steps: list[str] = []
+    at = 0
+    for skipped, length in lengths:
+        if (step := text[at + skipped : at + skipped + length]).strip():
+            steps.append(step)
+        at += skipped + length
+    found = located(text, steps)
+    assert [text[start:end] for start, end in found] == steps
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(found))
 
 
 def test_given_steps_are_found_one_behind_the_other() -> None:

@@ -42,6 +42,8 @@ async def test_the_raw_score_is_the_score_and_a_component() -> None:
         ({"normalise": "sigmoid", "mean": 5}, 0.5),
         ({"normalise": "sigmoid", "mean": 3, "deviation": 2}, math.e / (1 + math.e)),
         ({"clip": [-1, 2]}, 2.0),
+        ({"normalise": "standard", "reference_scores": [1, 5]}, 1.0),
+        ({"normalise": "sigmoid", "reference_scores": [1, 3, 2, 6]}, 1 / (1 + math.exp(-2 / math.sqrt(3.5)))),
         ({"normalise": "standard", "mean": 25, "deviation": 2, "clip": [-3, 3]}, -3.0),
     ],
 )
@@ -195,6 +197,8 @@ async def test_a_large_call_gives_way_to_others() -> None:
         ({"backend": "rm", "normalise": "softmax"}, "normalise", "Input should be 'none', 'standard' or 'sigmoid'"),
         ({"backend": "rm", "deviation": 0}, "deviation", "greater than or equal to"),
         ({"backend": "rm", "mean": math.nan}, "mean", "finite number"),
+        ({"backend": "rm", "normalise": "standard", "reference_scores": [1, math.nan]}, "reference_scores", "finite"),
+        ({"backend": "rm", "normalise": "standard", "reference_scores": [0.5] * 10_001}, "reference_scores", "10000"),
         ({"backend": "rm", "clip": [1]}, "clip", "Field required"),
         ({"backend": "rm", "clip": [1, 2, 3]}, "clip", "at most 2 items"),
         ({"backend": "rm", "other": 1}, "other", "Extra inputs"),
@@ -213,6 +217,26 @@ def test_malformed_configurations(config: dict[str, Any], where: str, message: s
     [
         ({"clip": [2, 2]}, "/clip", "the first number must be below the second"),
         ({"mean": 3}, "/normalise", "mean and deviation mean nothing without it; set standard or sigmoid"),
+        (
+            {"reference_scores": [1, 2]},
+            "/normalise",
+            "mean and deviation mean nothing without it; set standard or sigmoid",
+        ),
+        (
+            {"normalise": "standard", "mean": 3, "reference_scores": [1, 2]},
+            "/reference_scores",
+            "mean and deviation are taken from these scores; leave out one or the other",
+        ),
+        (
+            {"normalise": "sigmoid", "reference_scores": [2, 2, 2]},
+            "/reference_scores",
+            "the scores are all the same; fit on completions that differ in quality",
+        ),
+        (
+            {"normalise": "sigmoid", "reference_scores": [2]},
+            "/reference_scores",
+            "1 scores are too few to fit; score at least 2 completions, better hundreds",
+        ),
     ],
 )
 def test_configurations_that_cannot_work(config: dict[str, Any], pointer: str, message: str) -> None:

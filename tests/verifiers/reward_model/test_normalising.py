@@ -42,6 +42,8 @@ def test_fits_mean_and_deviation() -> None:
         ([2.0, 2.0, 2.0], "the scores are all the same"),
         ([1.0, math.nan], "a score is not a finite number"),
         ([1.0, math.inf], "a score is not a finite number"),
+        ([1e200, -1e200], "the scores are too large to fit"),
+        ([1.7e308, 1.7e308], "the scores are too large to fit"),
     ],
 )
 def test_what_cannot_be_fitted(scores: list[float], message: str) -> None:
