@@ -19,7 +19,7 @@ def test_a_promise_names_tests_that_exist(number: str, enforced: str) -> None:
     named = re.findall(r"`([^`]+\.py)::(test_\w+)`", enforced)
     assert named, f"{number} names no test"
     for file, test in named:
-        assert re.search(rf"^(async )?def {test}\(", (ROOT / "tests" / file).read_text(), re.MULTILINE), test
+        assert re.search(rf"^ *(async )?def {test}\(", (ROOT / "tests" / file).read_text(), re.MULTILINE), test
 
 
 def test_promises_are_numbered_once() -> None:
