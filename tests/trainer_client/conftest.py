@@ -1,0 +1,44 @@
+"""Tests of the trainer client. Without torch those of its training half are not collected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.trainer_client.faulty import FaultyService
+
+collect_ignore = [] if find_spec("torch") else ["test_advantages.py", "test_losses.py"]
+if not (find_spec("torch") and find_spec("transformers")):
+    collect_ignore += [
+        f"test_{name}.py"
+        for name in (
+            "batch", "checkpoint", "cli", "data", "distributed", "logprobs", "loop", "model", "optimizer", "proofs",
+            "resume", "rewards", "rollout", "sft", "training_page",
+        )
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def sorting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sorting example as it is before any training: model, prompts and held-out prompts."""
+    import torch
+
+    from examples.sorting.make import make
+
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("sorting")
+    make(folder)
+    return folder
+
+
+@pytest.fixture
+def faulty() -> Iterator[FaultyService]:
+    """A service that misbehaves as a test tells it to."""
+    running = FaultyService()
+    try:
+        yield running
+    finally:
+        running.close()

@@ -1,0 +1,166 @@
+"""Clients in other processes: pickled, forked, and at the end of an interpreter."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import pytest
+
+from tests.service import ROOT
+from tests.trainer_client.faulty import FaultyService
+from trainer_client import AsyncRewardClient, RewardClient
+
+
+def score_in_child(client: RewardClient, text: str) -> float | None:
+    return client.score_one("text", text).score
+
+
+def run(program: str, faulty: FaultyService, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *options, "-c", textwrap.dedent(program)],
+        cwd=ROOT,
+        env={**os.environ, "ASSAY_URL": faulty.url, "ASSAY_API_KEY": "key"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("kind", [RewardClient, AsyncRewardClient])
+def test_a_client_pickles_with_its_settings(
+    faulty: FaultyService, kind: type[RewardClient] | type[AsyncRewardClient]
+) -> None:
+    client = kind(faulty.url, "key", deadline_s=7, max_in_flight=3, unscored_tries=2)
+    if isinstance(client, RewardClient):
+        assert client.score_one("text", "abc").score == 3
+    copy = pickle.loads(pickle.dumps(client))  # noqa: S301 - our own
+    assert (copy.url, copy.deadline_s) == (faulty.url, 7)
+    if isinstance(copy, RewardClient) and isinstance(client, RewardClient):
+        assert copy.score_one("text", "abcd").score == 4
+        copy.close()
+        client.close()
+
+
+def test_spawned_processes_score_with_a_pickled_client(faulty: FaultyService) -> None:
+    with (
+        RewardClient(faulty.url, "key") as client,
+        ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool,
+    ):
+        assert client.score_one("text", "here").score == 4
+        assert list(pool.map(score_in_child, [client] * 6, ["x" * i for i in range(6)])) == [0, 1, 2, 3, 4, 5]
+
+
+def test_forked_processes_and_their_parent_score_at_the_same_time(faulty: FaultyService) -> None:
+    program = """
+        import os, sys
+        from trainer_client import RewardClient
+        client = RewardClient()
+        assert client.score_one("text", "parent").score == 6  # a thread and a connection before the fork
+        children = []
+        for child in range(4):
+            pid = os.fork()
+            if pid == 0:
+                for i in range(20):
+                    assert client.score_one("text", f"child {child} {i:2}").score == 10
+                sys.exit(0)
+            children.append(pid)
+        for i in range(20):
+            assert client.score_one("text", f"parent {i:2}").score == 9
+        assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 4
+        assert client.score_one("text", "parent").score == 6
+    """
+    result = run(program, faulty)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert sum(faulty.script.recorded.values()) == 4 * 20 + 20 + 2
+
+
+def test_a_process_forked_in_the_midst_of_calls_has_calls_of_its_own(faulty: FaultyService) -> None:
+    program = """
+        import os, sys, threading
+        from trainer_client import RewardClient
+        client = RewardClient()
+        threads = [threading.Thread(target=client.score_one, args=("text", f"thread {i}")) for i in range(50)]
+        for thread in threads:
+            thread.start()
+        children = []
+        for child in range(8):
+            pid = os.fork()
+            if pid == 0:
+                os._exit(int(client.score_one("text", f"child {child}").score != 7))
+            children.append(pid)
+        assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 8
+        for thread in threads:
+            thread.join()
+    """
+    result = run(program, faulty)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert sum(faulty.script.recorded.values()) == 58
+    assert set(faulty.script.recorded.values()) == {1}
+
+
+def test_a_forked_process_may_use_the_asynchronous_client(faulty: FaultyService) -> None:
+    program = """
+        import asyncio, os
+        from trainer_client import AsyncRewardClient
+        client = AsyncRewardClient()
+        async def score(text):
+            async with client:
+                return (await client.score_one("text", text)).score
+        async def left_open():
+            return (await client.score_one("text", "abc")).score
+        assert asyncio.run(left_open()) == 3
+        pid = os.fork()
+        assert asyncio.run(score("abcd")) == 4
+        if pid:
+            assert os.waitpid(pid, 0)[1] == 0
+    """
+    result = run(program, faulty)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert faulty.script.recorded == {"abc": 1, "abcd": 2}
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        """
+        from trainer_client import RewardClient
+        client = RewardClient()
+        assert client.score_one("text", "abc").score == 3
+        """,
+        """
+        from trainer_client import RewardClient
+        assert RewardClient().score_one("text", "abc").score == 3
+        """,
+        """
+        import asyncio
+        from trainer_client import AsyncRewardClient
+        client = AsyncRewardClient()
+        assert asyncio.run(client.score_one("text", "abc")).score == 3
+        """,
+    ],
+    ids=["kept", "dropped", "asynchronous"],
+)
+def test_a_program_that_closes_nothing_ends_without_a_word(faulty: FaultyService, program: str) -> None:
+    result = run(program, faulty)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_an_interrupted_call_ends_at_once(faulty: FaultyService) -> None:
+    faulty.script.faults = ["stall"]
+    program = """
+        import os, signal, threading, time
+        from trainer_client import RewardClient
+        threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        try:
+            RewardClient().score_one("text", "abc")
+        except KeyboardInterrupt:
+            print("interrupted")
+    """
+    result = run(program, faulty)
+    assert (result.stdout, result.stderr) == ("interrupted\n", "")
