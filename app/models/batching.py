@@ -7,9 +7,10 @@ lengths are nearest, so that little is padded; an input can be passed over only 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, TypeVar
 
 R = TypeVar("R")
@@ -28,11 +29,17 @@ class TooLargeError(Exception):
     """A batch did not fit into the device's memory; raised by the function that runs it."""
 
 
+async def _nobody_asks() -> None:
+    return
+
+
 @dataclass(slots=True, eq=False)
 class _Waiting(Generic[R]):
     tokens: Sequence[int]
     since: float
     done: asyncio.Future[R] = field(repr=False)
+    alone: bool
+    begin: Callable[[], Awaitable[None]]
 
 
 class Batcher(Generic[R]):
@@ -62,6 +69,7 @@ class Batcher(Generic[R]):
         self._latency_s = latency_s
         self._waiting: list[_Waiting[R]] = []
         self._came = asyncio.Event()
+        self._at_once = at_once
         self._free = asyncio.Semaphore(at_once)
         self._task: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[None]] = set()
@@ -80,15 +88,18 @@ class Batcher(Generic[R]):
         for entry in self._waiting:
             entry.done.cancel()
 
-    async def submit(self, tokens: Sequence[int]) -> R:
+    async def submit(
+        self, tokens: Sequence[int], *, alone: bool = False, begin: Callable[[], Awaitable[None]] = _nobody_asks
+    ) -> R:
         """The result for one input. Raises `BusyError`, `TooLargeError`, or what `run` raises.
 
-        One that is cancelled while it waits is not run.
+        `alone` runs it with nothing else in its batch and no other batch beside. `begin` is called each time that it
+        is about to run, and must raise nothing. One that is cancelled while it waits is not run.
         """
         if len(self._waiting) >= MAX_WAITING:
             raise BusyError
         loop = asyncio.get_running_loop()
-        entry: _Waiting[R] = _Waiting(tokens, loop.time(), loop.create_future())
+        entry: _Waiting[R] = _Waiting(tokens, loop.time(), loop.create_future(), alone, begin)
         self._waiting.append(entry)
         self._came.set()
         return await entry.done
@@ -104,24 +115,36 @@ class Batcher(Generic[R]):
                 self._free.release()
                 self._came.clear()
                 continue
-            lengths = [len(entry.tokens) for entry in self._waiting]
-            batch = chosen(lengths, self._max_tokens, least_tokens=self._least_tokens, waste=self._waste)
-            entries = [self._waiting[index] for index in batch]
-            taken = set(batch)
-            self._waiting = [entry for index, entry in enumerate(self._waiting) if index not in taken]
+            entries, slots = self._next(), 1
+            while entries[0].alone and slots < self._at_once:
+                await self._free.acquire()
+                slots += 1
             running = asyncio.create_task(self._finish(entries), name="batch")
             self._running.add(running)
-            running.add_done_callback(self._ended)
+            running.add_done_callback(partial(self._ended, slots))
 
-    def _ended(self, running: asyncio.Task[None]) -> None:
+    def _next(self) -> list[_Waiting[R]]:
+        """Take the next batch from those that wait, of which there is one."""
+        if self._waiting[0].alone:
+            return [self._waiting.pop(0)]
+        merging = [entry for entry in self._waiting if not entry.alone]
+        lengths = [len(entry.tokens) for entry in merging]
+        batch = chosen(lengths, self._max_tokens, least_tokens=self._least_tokens, waste=self._waste)
+        entries = [merging[index] for index in batch]
+        taken = set(map(id, entries))
+        self._waiting = [entry for entry in self._waiting if id(entry) not in taken]
+        return entries
+
+    def _ended(self, slots: int, running: asyncio.Task[None]) -> None:
         self._running.discard(running)
-        self._free.release()
+        for _ in range(slots):
+            self._free.release()
 
     async def _gather(self) -> None:
         """Wait for more inputs, up to the latency budget of the oldest, unless a full batch is there."""
         until = self._waiting[0].since + self._latency_s
         loop = asyncio.get_running_loop()
-        while (left := until - loop.time()) > 0:
+        while not self._waiting[0].alone and (left := until - loop.time()) > 0:
             if sum(len(entry.tokens) for entry in self._waiting) >= self._max_tokens:
                 return
             self._came.clear()
@@ -135,22 +158,31 @@ class Batcher(Generic[R]):
         """Run a batch; one that does not fit is halved, and what fails alone fails alone."""
         self.batches += 1
         loop = asyncio.get_running_loop()
+        for entry in entries:
+            await entry.begin()
+        fault: Exception | None = None
+        results: Sequence[R] = ()
         try:
             results = await loop.run_in_executor(self._executor, self._run, [entry.tokens for entry in entries])
             if len(results) != len(entries):
                 raise RuntimeError(f"{len(results)} results for {len(entries)} inputs")
         except Exception as error:
-            if len(entries) == 1:
-                if not entries[0].done.done():
-                    entries[0].done.set_exception(error)
-                return
+            fault = error
+        if fault is None:
+            for entry, result in zip(entries, results, strict=True):
+                if not entry.done.done():
+                    entry.done.set_result(result)
+        elif len(entries) > 1:
+            fault = None  # with its frames, which hold what the batch had on the device
             middle = len(entries) // 2
             await self._finish(entries[:middle])
             await self._finish(entries[middle:])
-            return
-        for entry, result in zip(entries, results, strict=True):
-            if not entry.done.done():
-                entry.done.set_result(result)
+        elif isinstance(fault, TooLargeError) and self._at_once > 1 and not entries[0].alone:
+            entries[0].alone = True  # what ran beside it may have had the memory
+            self._waiting.insert(0, entries[0])
+            self._came.set()
+        elif not entries[0].done.done():
+            entries[0].done.set_exception(fault)
 
 
 def chosen(lengths: Sequence[int], max_tokens: int, *, least_tokens: int = 0, waste: float = WASTE) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from huggingface_hub import snapshot_download
 from transformers import AutoTokenizer
 
-from app.models.memory import check_fits
+from app.models.memory import check_fits, weight_files
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
@@ -48,10 +49,10 @@ def folder_of(model: str) -> Path:
             ) from error
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: it has no config.json, so it is no model in the form of transformers")
-    if not any(folder.glob("*.safetensors")):
+    if not weight_files(folder):
         raise ModelError(
-            f"{folder}: it has no *.safetensors; weights in other forms can run code when they are loaded, so save "
-            "the model anew with save_pretrained"
+            f"{folder}: it has no model.safetensors, nor an index of several; weights in other forms can run code "
+            "when they are loaded, so save the model anew with save_pretrained"
         )
     return folder
 
@@ -89,10 +90,23 @@ def loaded(auto: Any, folder: Path, device: torch.device) -> Any:
     return model.to(device).train(False)
 
 
-def longest(config: Any, tokenizer: Any, wanted: int | None) -> int:
+def longest(model: Any, tokenizer: Any, wanted: int | None) -> int:
     """The most tokens of an input: what model and tokenizer can, or less if asked."""
-    most = [getattr(config, "max_position_embeddings", None), tokenizer.model_max_length, wanted]
-    return min((bound for bound in most if bound), default=4096)
+    most = getattr(model.config, "max_position_embeddings", None)
+    for name, module in model.named_modules():
+        if most and name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            most -= module.padding_idx + 1  # RoBERTa counts positions from behind that of padding
+    return min((bound for bound in (most, tokenizer.model_max_length, wanted) if bound), default=4096)
+
+
+def check_known(model: Any, tokens: Sequence[int]) -> None:
+    """Raise `ValueError` where the tokenizer gave a token that the model has no embedding for.
+
+    On a GPU looking it up would end the process.
+    """
+    rows = model.get_input_embeddings().num_embeddings
+    if (highest := max(tokens)) >= rows:
+        raise ValueError(f"the model has {rows} tokens, and its tokenizer gave the text the number {highest}")
 
 
 def why(error: Exception) -> str:

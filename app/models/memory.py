@@ -27,7 +27,7 @@ class DamagedError(Exception):
 
 def check_fits(model: Path, device: torch.device, dtype: torch.dtype) -> None:
     """Raise `DoesNotFitError` where a folder's weights need more than the device has free, or `DamagedError`."""
-    count = sum(numbers(file) for file in model.glob("*.safetensors"))
+    count = sum(map(numbers, weight_files(model)))
     needed = int(count * dtype.itemsize * MARGIN)
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()
     if needed > free:
@@ -35,6 +35,21 @@ def check_fits(model: Path, device: torch.device, dtype: torch.dtype) -> None:
             f"{model}: {count:,} parameters need {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free on "
             f"{device}; serve a smaller model, or stop another one"
         )
+
+
+def weight_files(model: Path) -> list[Path]:
+    """The files of a folder that hold its weights, as transformers chooses them; others beside them are not loaded.
+
+    Raises `DamagedError`.
+    """
+    if (one := model / "model.safetensors").is_file():
+        return [one]
+    if (index := model / "model.safetensors.index.json").is_file():
+        try:
+            return [model / name for name in sorted(set(json.loads(index.read_bytes())["weight_map"].values()))]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise DamagedError(f"{index}: it is damaged, or no index of safetensors files: {error}") from None
+    return []
 
 
 def numbers(file: Path) -> int:
@@ -49,5 +64,5 @@ def numbers(file: Path) -> int:
                 raise ValueError("a header beyond the format's bound")
             header = json.loads(opened.read(size))
         return sum(prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedError(f"{file}: it is damaged, or no safetensors file: {error}") from None

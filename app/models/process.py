@@ -25,8 +25,12 @@ import structlog
 log = structlog.get_logger()
 
 POLL_S = 0.05
-TRIES = 3
-"""Of one request, where the model's process ends meanwhile: what ends it may be the request itself."""
+TRIES = 8
+"""Of one request, where the model's process ends before it has begun with it."""
+CONNECTIONS = 512
+"""Requests of this process to a model that are under way; others wait for one of them."""
+MAX_PATH = 107
+"""Bytes of a socket's path on Linux (unix(7))."""
 FORGIVEN_S = 30.0
 """How long a model that could not be loaded is not tried again."""
 STOP_S = 10.0
@@ -36,6 +40,10 @@ OOM_SCORE = 900
 
 class ModelUnavailableError(Exception):
     """The model gives no scores now; the message says why."""
+
+
+class _EndedError(Exception):
+    """The model's process ended after it had begun with a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,7 @@ class ModelSpec:
 
     def arguments(self, socket: Path) -> list[str]:
         """The command line of its server."""
-        made = ["--model", self.model, "--socket", str(socket), "--separator", self.separator]
+        made = [f"--model={self.model}", f"--socket={socket}", f"--separator={self.separator}"]
         made += ["--device", self.device, "--threads", str(self.threads)]
         made += ["--batch-tokens", str(self.batch_tokens), "--latency-ms", str(self.latency_ms)]
         made += ["--steps"] if self.steps else []
@@ -77,27 +85,52 @@ class LocalModel:
     async def score(self, inputs: Sequence[dict[str, Any]], *, deadline: float) -> list[dict[str, Any]]:
         """What the model's server says of each input, in order. Raises `ModelUnavailableError`.
 
-        Starts the model where it does not run, and waits for it until `deadline` (`time.monotonic()` seconds).
+        Starts the model where it does not run, and waits for it until `deadline` (`time.monotonic()` seconds). Where
+        the model's process ends while it computes, one of the inputs in its batch may be the cause, so each is asked
+        about again with nothing beside it; the one that ends it a second time has that as its error.
+        """
+        try:
+            return await self._ask(inputs, deadline)
+        except _EndedError:
+            return list(await asyncio.gather(*(self._alone(value, deadline) for value in inputs)))
+
+    async def _alone(self, value: dict[str, Any], deadline: float) -> dict[str, Any]:
+        try:
+            [output] = await self._ask([value], deadline, alone=True)
+        except _EndedError:
+            message = "the model's process ended twice while it read this text, for want of memory perhaps"
+            return {"error": "ended", "message": message}
+        return output
+
+    async def _ask(
+        self, inputs: Sequence[dict[str, Any]], deadline: float, *, alone: bool = False
+    ) -> list[dict[str, Any]]:
+        """Post the inputs, again where the process has not begun with them.
+
+        Raises `_EndedError`, `ModelUnavailableError`.
         """
         for _ in range(TRIES):
             try:
-                return await self._post(inputs, deadline)
+                return await self._post({"inputs": list(inputs), "alone": alone}, deadline)
             except (aiohttp.ClientError, OSError):
                 await self._ensure(deadline)
         raise ModelUnavailableError("the model's process ended each time that it was asked")
 
-    async def _post(self, inputs: Sequence[dict[str, Any]], deadline: float) -> list[dict[str, Any]]:
+    async def _post(self, body: dict[str, Any], deadline: float) -> list[dict[str, Any]]:
         if self._session is None:
-            connector = aiohttp.UnixConnector(str(self.socket), limit=0)
+            connector = aiohttp.UnixConnector(str(self.socket), limit=CONNECTIONS)
             self._session = aiohttp.ClientSession(connector=connector)
         timeout = aiohttp.ClientTimeout(total=max(0.001, deadline - time.monotonic()))
         try:
-            async with self._session.post(
-                "http://model/score", json={"inputs": list(inputs)}, timeout=timeout
-            ) as response:
+            async with self._session.post("http://model/score", json=body, timeout=timeout) as response:
                 if response.status != 200:
                     raise ModelUnavailableError(f"the model's process answered {response.status}")
-                outputs: list[dict[str, Any]] = (await response.json())["outputs"]
+                try:
+                    outputs: list[dict[str, Any]] = (await response.json())["outputs"]
+                except TimeoutError:
+                    raise
+                except (aiohttp.ClientError, OSError) as error:
+                    raise _EndedError from error
                 return outputs
         except TimeoutError:
             raise ModelUnavailableError("the deadline passed before the model had scored it") from None
@@ -117,6 +150,17 @@ class LocalModel:
         self._starting.result()
 
     async def _start(self) -> None:
+        """Have a server that answers, started here or by another process. Raises `ModelUnavailableError`."""
+        if (size := len(os.fsencode(self.socket))) > MAX_PATH:
+            raise ModelUnavailableError(
+                f"its socket's path has {size} bytes, and Linux takes {MAX_PATH}: move ASSAY_HOME to a shorter path"
+            )
+        try:
+            await self._started()
+        except (OSError, ValueError) as error:  # ValueError: an argument that no process can have
+            raise ModelUnavailableError(f"the model's process cannot be started: {error}") from error
+
+    async def _started(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         while not await self._answers():
             lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -143,7 +187,7 @@ class LocalModel:
         await self._stop()
         log.info("loading a model", model=self._spec.model)
         self._child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "app.models.server", *self._spec.arguments(self.socket),
+            sys.executable, "-P", "-m", "app.models.server", *self._spec.arguments(self.socket),
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, pass_fds=(lock,),
             env=environment(self._spec.threads),
         )  # fmt: skip

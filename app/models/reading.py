@@ -53,18 +53,24 @@ class Reader:
         """
         if not self._tokenizer.chat_template:
             return self._pair([self.harmless(message["content"]) for message in messages])
-        return self.templated(
-            [dict(message) | {"content": self.harmless(message["content"])} for message in messages]
-        )
+        return self.templated(self.all_harmless(messages))
 
-    def templated(self, messages: Sequence[Mapping[str, str]]) -> Encoded:
-        """The tokens of messages that are harmless already. A token of the beginning stays when the left is cut."""
+    def all_harmless(self, messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+        """The messages, of which neither a role nor a content spells out a special token."""
+        return [{name: self.harmless(message[name]) for name in ("role", "content")} for message in messages]
+
+    def templated(self, messages: Sequence[Mapping[str, str]], *, whole: str = "") -> Encoded:
+        """The tokens of messages that are harmless already. A token of the beginning stays when the left is cut.
+
+        Raises `TooLongError` where the last message, given as `whole`, would have to be cut.
+        """
         try:
             text: str = self._tokenizer.apply_chat_template(
                 list(messages), tokenize=False, add_generation_prompt=False
             )
         except Exception as error:  # templates raise what they like
             raise ValueError(f"the model's chat template refuses the conversation: {error}") from error
+        uncut = text
         first = self._tokenizer.bos_token or ""
         kept = first if text.startswith(first) else ""
         cut = len(text) > self._max_chars
@@ -77,7 +83,18 @@ class Reader:
             keep = 1 if kept else 0
             tokens = tokens[:keep] + tokens[len(tokens) - self.max_tokens + keep :]
             cut = True
+        if cut and whole:
+            self._check_kept(uncut, whole.lstrip(), self.max_tokens - (1 if kept else 0))
         return Encoded(tokens, cut)
+
+    def _check_kept(self, text: str, whole: str, most: int) -> None:
+        """Raise `TooLongError` where the text from the last time of `whole` on has more than `most` tokens."""
+        kept = text[max(0, text.rfind(whole)) :]
+        if (
+            len(kept) > self._max_chars
+            or len(self._tokenizer(kept, add_special_tokens=False, verbose=False)["input_ids"]) > most
+        ):
+            raise TooLongError(f"the steps have more than the {self.max_tokens} tokens that the model reads")
 
     def _pair(self, texts: Sequence[str]) -> Encoded:
         if len(texts) > 2:

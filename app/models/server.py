@@ -1,7 +1,9 @@
 """`python -m app.models.server`: one model behind a Unix socket, for the API processes of one host.
 
-POST /score takes `{"inputs": [...]}` and answers `{"outputs": [{"score" | "steps", "tokens", "truncated"} |
-{"error", "message"}]}`, in order. Requests of all clients are merged into the model's batches.
+POST /score takes `{"inputs": [...], "alone": bool}` and answers `{"outputs": [{"score" | "steps", "tokens",
+"truncated"} | {"error", "message"}]}`, in order. Requests of all clients are merged into the model's batches, but for
+those that say `alone`. An answer's head is sent when the first of its inputs is about to run, so that a client whose
+connection breaks knows whether its inputs may have been what ended this process.
 """
 
 from __future__ import annotations
@@ -13,9 +15,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,10 @@ from app.models.batching import Batcher, BusyError, TooLargeError
 log = logging.getLogger(__name__)
 
 MAX_BODY = 64 * 2**20
+BACKLOG = 4_096
+"""Connections that may wait to be accepted; beyond them Linux refuses one at once."""
+LOST = 4
+"""How this process ends where its device is lost."""
 MAX_TOLD = 2_000
 """Characters of why a model could not be loaded."""
 MAX_TOKENS = 16_384
@@ -50,7 +56,7 @@ class Serving:
         at_once = AT_ONCE.get(model.device.type, 1)
         self._running = ThreadPoolExecutor(at_once, "run")
         self.batcher: Batcher[Any] = Batcher(
-            model.run,
+            self._run,
             self._running,
             max_tokens=batch_tokens,
             least_tokens=LEAST_TOKENS.get(model.device.type, 0),
@@ -59,24 +65,43 @@ class Serving:
             at_once=at_once,
         )
 
-    async def score(self, request: web.Request) -> web.Response:
+    async def score(self, request: web.Request) -> web.StreamResponse:
         """POST /score."""
         try:
-            inputs = (await request.json())["inputs"]
+            asked = await request.json()
+            inputs, alone = asked["inputs"], asked.get("alone") is True
             if not isinstance(inputs, list):
                 raise TypeError("inputs must be a list")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise web.HTTPBadRequest(text=f"not a request: {error}") from None
-        outputs = await asyncio.gather(*(self._one(value) for value in inputs))
-        return web.json_response({"outputs": outputs})
+        response = web.StreamResponse()
+        response.content_type = "application/json"
 
-    async def _one(self, value: dict[str, Any]) -> dict[str, Any]:
+        async def begin() -> None:
+            with suppress(ConnectionError):  # whoever has gone is noticed where the answer is written
+                await response.prepare(request)
+
+        outputs = await asyncio.gather(*(self._one(value, alone, begin) for value in inputs))
+        await response.prepare(request)
+        await response.write_eof(json.dumps({"outputs": outputs}).encode())
+        return response
+
+    def _run(self, batch: Sequence[Sequence[int]]) -> Any:
+        from app.models.forward import DeviceLostError
+
+        try:
+            return self._model.run(batch)
+        except DeviceLostError as error:
+            log.critical("the device is lost, and this process with it: %s", error)
+            os._exit(LOST)  # whoever waits asks the process that comes after it
+
+    async def _one(self, value: dict[str, Any], alone: bool, begin: Callable[[], Awaitable[None]]) -> dict[str, Any]:
         from app.models.reading import TooLongError
 
         loop = asyncio.get_running_loop()
         try:
             encoded = await loop.run_in_executor(self._encoding, self._model.encode, value)
-            result = await self.batcher.submit(encoded.tokens)
+            result = await self.batcher.submit(encoded.tokens, alone=alone, begin=begin)
         except BusyError:
             return {"error": "busy", "message": "too many inputs wait for the model"}
         except (TooLargeError, TooLongError) as error:
@@ -170,7 +195,7 @@ async def serve(arguments: argparse.Namespace) -> None:
     runner = web.AppRunner(application, access_log=None, handler_cancellation=True)
     await runner.setup()
     arguments.socket.unlink(missing_ok=True)
-    await web.UnixSite(runner, str(arguments.socket)).start()
+    await web.UnixSite(runner, str(arguments.socket), backlog=BACKLOG).start()
     arguments.socket.chmod(0o600)
     tell({"ready": str(model.device)})
     await ended

@@ -27,7 +27,7 @@ from verifiers.base import (
 )
 from verifiers.conversation import Said, conversation, sendable
 from verifiers.lent import BackendError, Backends, Needs, Reward
-from verifiers.reward_model.normalising import LEAST_DEVIATION, Normalise, normalised
+from verifiers.reward_model.normalising import LEAST_DEVIATION, Normalise, fit, normalised
 from verifiers.thinking import Section, section
 
 STAGE = "reward_model"
@@ -35,6 +35,7 @@ BATCH = 32
 """Conversations of one request to the backend."""
 BATCH_CHARS = 1_000_000
 """Characters after which a request takes no further conversation."""
+MAX_REFERENCE_SCORES = 10_000
 AT_ONCE = 32
 """Requests of one call of `verify` that are under way or wait for the backend."""
 
@@ -55,6 +56,13 @@ class RewardModelConfig(KindConfig):
     mean: float = Field(0.0, description="Mean of a reference set's raw scores; for `standard` and `sigmoid`.")
     deviation: float = Field(
         1.0, ge=LEAST_DEVIATION, description="Standard deviation of a reference set's raw scores; likewise."
+    )
+    reference_scores: list[float] | None = Field(
+        None,
+        max_length=MAX_REFERENCE_SCORES,
+        description="Raw scores of a reference set, from which mean and deviation are taken in place of those above; "
+        "likewise.",
+        examples=[[2.5, -1.25, 7.0]],
     )
     clip: tuple[float, float] | None = Field(
         None,
@@ -95,9 +103,10 @@ class RewardModel:
 
     ## Normalising
 
-    The score of most models has no scale: one gives -20 to 20, another 0 to 1. `mean` and `deviation` are fixed with
-    the version: score a reference set of some hundred completions with `normalise: none` first and take both from its
-    raw scores. Normalising never changes an order. The raw score stays in `components`.
+    The score of most models has no scale: one gives -20 to 20, another 0 to 1. What normalises it is fixed with the
+    version: score a reference set of some hundred completions with `normalise: none` first, and give its raw scores
+    as `reference_scores`, or their `mean` and `deviation` (that of the population). Scores that are all the same fit
+    nothing and are refused. Normalising never changes an order. The raw score stays in `components`.
 
     ## Outcomes
 
@@ -120,10 +129,21 @@ class RewardModel:
 
     def __init__(self, config: RewardModelConfig) -> None:
         self._config = config
+        self._mean, self._deviation = config.mean, config.deviation
         if config.clip is not None and config.clip[0] >= config.clip[1]:
             raise ConfigError("the first number must be below the second", "/clip")
-        if config.normalise == "none" and (config.mean, config.deviation) != (0.0, 1.0):
+        given = (config.mean, config.deviation) != (0.0, 1.0)
+        if config.normalise == "none" and (given or config.reference_scores is not None):
             raise ConfigError("mean and deviation mean nothing without it; set standard or sigmoid", "/normalise")
+        if config.reference_scores is not None:
+            if given:
+                message = "mean and deviation are taken from these scores; leave out one or the other"
+                raise ConfigError(message, "/reference_scores")
+            try:
+                fitted = fit(config.reference_scores)
+            except ValueError as error:
+                raise ConfigError(str(error), "/reference_scores") from None
+            self._mean, self._deviation = fitted.mean, fitted.deviation
 
     async def verify(self, items: Sequence[Item], ctx: Context) -> list[Verdict]:
         """One verdict per item, in order. Requests run at once, as far as the backend's bounds allow."""
@@ -172,7 +192,7 @@ class RewardModel:
         config = self._config
         if reward.error is not None or reward.score is None:
             return unscored(reward.error or no_number(config.backend))
-        score = normalised(reward.score, config.normalise, config.mean, config.deviation)
+        score = normalised(reward.score, config.normalise, self._mean, self._deviation)
         if config.clip is not None:
             score = min(max(score, config.clip[0]), config.clip[1])
         if not math.isfinite(reward.score) or not math.isfinite(score):

@@ -30,8 +30,11 @@ def fit(scores: Sequence[float]) -> Fitted:
         raise ValueError(f"{len(scores)} scores are too few to fit; score at least 2 completions, better hundreds")
     if not all(math.isfinite(score) for score in scores):
         raise ValueError("a score is not a finite number; leave out what is unscored")
-    mean = math.fsum(scores) / len(scores)
-    deviation = math.sqrt(math.fsum((score - mean) ** 2 for score in scores) / len(scores))
+    try:
+        mean = math.fsum(scores) / len(scores)
+        deviation = math.sqrt(math.fsum((score - mean) ** 2 for score in scores) / len(scores))
+    except OverflowError:
+        raise ValueError("the scores are too large to fit; such a model is broken") from None
     if deviation < LEAST_DEVIATION:
         raise ValueError("the scores are all the same; fit on completions that differ in quality")
     return Fitted(mean, deviation, len(scores))

@@ -24,6 +24,8 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2Model,
+    RobertaConfig,
+    RobertaForSequenceClassification,
 )
 
 CHAT_ML = (
@@ -63,10 +65,15 @@ def llama(tokens: int, **more: Any) -> LlamaConfig:
 
 
 def reward_model(
-    folder: Path, *, bos: bool = False, change: Callable[[Any], None] = lambda model: None, **more: Any
+    folder: Path,
+    *,
+    bos: bool = False,
+    template: str | None = CHAT_ML,
+    change: Callable[[Any], None] = lambda model: None,
+    **more: Any,
 ) -> Path:
     """A Llama that gives one number."""
-    text = tokenizer(bos=bos)
+    text = tokenizer(template=template, bos=bos)
     torch.manual_seed(3)
     model = SequenceClassifier(llama(len(text), **more))
     with torch.no_grad():
@@ -85,8 +92,8 @@ def language_model(folder: Path) -> Path:
     return folder
 
 
-def encoder(folder: Path) -> Path:
-    """A BERT that reads a pair of texts, and has no chat template."""
+def encoder(folder: Path, *, roberta: bool = False) -> Path:
+    """A BERT or RoBERTa that reads a pair of texts, and has no chat template."""
     text = tokenizer(template=None)
     text.add_special_tokens({"cls_token": "[CLS]", "sep_token": "[SEP]"})
     places = {token: text.convert_tokens_to_ids(token) for token in ("[CLS]", "[SEP]")}
@@ -95,11 +102,14 @@ def encoder(folder: Path) -> Path:
     )
     torch.manual_seed(4)
     settings: dict[str, Any] = {"num_labels": 1}
-    config = BertConfig(
+    if roberta:
+        settings |= {"pad_token_id": 1, "type_vocab_size": 1}
+    config = (RobertaConfig if roberta else BertConfig)(
         vocab_size=len(text), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
         max_position_embeddings=64, initializer_range=0.3, **settings,
     )  # fmt: skip
-    model = BertForSequenceClassification(config)
+    kind: Any = RobertaForSequenceClassification if roberta else BertForSequenceClassification
+    model = kind(config)
     model.save_pretrained(folder)
     text.save_pretrained(folder)
     return folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
@@ -160,6 +160,81 @@ async def test_batches_may_overlap_as_many_as_told() -> None:
         assert await asyncio.gather(*(batcher.submit([n] * 2) for n in range(20))) == [2 * n for n in range(20)]
         await batcher.close()
     assert most == 2
+
+
+async def test_one_that_runs_alone_has_nothing_beside_it() -> None:
+    running: set[tuple[int, ...]] = set()
+    beside: dict[int, set[int]] = {}
+    count = threading.Lock()
+
+    def run(batch: Sequence[Sequence[int]]) -> list[int]:
+        mine = tuple(tokens[0] for tokens in batch)
+        with count:
+            running.add(mine)
+        time.sleep(0.01)
+        with count:
+            for one in mine:
+                beside[one] = {other for others in running for other in others if other != one}
+            running.discard(mine)
+        return list(mine)
+
+    with ThreadPoolExecutor(4) as executor:
+        batcher: Batcher[int] = Batcher(run, executor, max_tokens=8, latency_s=0.01, at_once=2)
+        batcher.start()
+        results = await asyncio.gather(*(batcher.submit([n, n], alone=n % 7 == 3) for n in range(40)))
+        await batcher.close()
+    assert results == list(range(40))
+    assert all(not beside[n] for n in range(40) if n % 7 == 3)
+    assert any(beside[n] for n in range(40))
+
+
+async def test_what_does_not_fit_beside_another_batch_is_tried_alone() -> None:
+    held = 0
+    count = threading.Lock()
+
+    def run(batch: Sequence[Sequence[int]]) -> list[int]:
+        nonlocal held
+        size = sum(map(len, batch))
+        with count:
+            held += size
+            fits = held <= 6
+        time.sleep(0.02)
+        with count:
+            held -= size
+        if not fits:
+            raise TooLargeError("with what is beside it")
+        return [tokens[0] for tokens in batch]
+
+    with ThreadPoolExecutor(4) as executor:
+        batcher: Batcher[int] = Batcher(run, executor, max_tokens=5, latency_s=0, at_once=2)
+        batcher.start()
+        assert await asyncio.gather(*(batcher.submit([n] * 5) for n in range(8))) == list(range(8))
+        with pytest.raises(TooLargeError):
+            await batcher.submit([1] * 7)
+        await batcher.close()
+
+
+async def test_each_input_is_told_before_it_runs() -> None:
+    told: list[int] = []
+    before: list[int] = []
+
+    def run(batch: Sequence[Sequence[int]]) -> list[int]:
+        before.append(len(told))
+        return [tokens[0] for tokens in batch]
+
+    def telling(n: int) -> Callable[[], Awaitable[None]]:
+        async def begin() -> None:
+            told.append(n)
+
+        return begin
+
+    with ThreadPoolExecutor(1) as executor:
+        batcher: Batcher[int] = Batcher(run, executor, max_tokens=4, latency_s=0.01)
+        batcher.start()
+        await asyncio.gather(*(batcher.submit([n, n], begin=telling(n)) for n in range(6)))
+        await batcher.close()
+    assert before == [2, 4, 6]
+    assert sorted(told) == list(range(6))
 
 
 async def test_what_was_cancelled_is_not_run() -> None:

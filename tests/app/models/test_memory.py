@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from app.models.memory import DamagedError, DoesNotFitError, check_fits, numbers
+from app.models.memory import DamagedError, DoesNotFitError, check_fits, numbers, weight_files
 from app.models.scoring import RewardModel
 from tests.app.models import making
 
@@ -31,13 +31,41 @@ def test_counts_numbers_by_the_header(tmp_path: Path, tiny: Path) -> None:
 
 def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
     making.reward_model(tmp_path)
-    weights(tmp_path, 1_000_000, 1_000_000, name="model-2.safetensors")
+    check_fits(tmp_path, CPU, torch.float32)
+    weights(tmp_path, 1_000_000, 1_000_000)
     with pytest.raises(
-        DoesNotFitError, match=r"1,000,000,\d+,?\d* parameters need 4656.\d GiB, and .* are free on cpu"
+        DoesNotFitError, match=r"1,000,000,000,000 parameters need 4656.\d GiB, and .* are free on cpu"
     ):
         RewardModel(str(tmp_path), device="cpu")
-    weights(tmp_path, 10, name="model-2.safetensors")
+
+
+def indexed(folder: Path, *names: str) -> None:
+    """An index of several files of weights."""
+    content = json.dumps({"weight_map": {f"w{place}": name for place, name in enumerate(names)}})
+    (folder / "model.safetensors.index.json").write_text(content)
+
+
+def test_counts_the_files_that_are_loaded_and_no_others(tmp_path: Path) -> None:
+    first, second = weights(tmp_path, 3, name="model-1.safetensors"), weights(tmp_path, 4, name="model-2.safetensors")
+    weights(tmp_path, 1_000_000, 1_000_000, name="consolidated.safetensors")
+    assert weight_files(tmp_path) == []
+    indexed(tmp_path, second.name, first.name, second.name)
+    assert weight_files(tmp_path) == [first, second]
     check_fits(tmp_path, CPU, torch.float32)
+    whole = weights(tmp_path, 5)
+    assert weight_files(tmp_path) == [whole]
+
+
+def test_an_index_that_names_a_missing_file_or_is_none(tmp_path: Path) -> None:
+    indexed(tmp_path, "gone.safetensors")
+    with pytest.raises(
+        DamagedError, match=r"gone.safetensors: it is damaged, or no safetensors file: .*No such file"
+    ):
+        check_fits(tmp_path, CPU, torch.float32)
+    for content in ("", "[]", '{"weight_map": 3}', "[" * 100_000):
+        (tmp_path / "model.safetensors.index.json").write_text(content)
+        with pytest.raises(DamagedError, match="it is damaged, or no index of safetensors files"):
+            weight_files(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +76,8 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(tmp_path: Path
         struct.pack("<Q", 2**60) + b"{}",
         struct.pack("<Q", 2) + b"[]",
         struct.pack("<Q", 9) + b'{"w": {}}',
+        struct.pack("<Q", 100_000) + b"[" * 100_000,
+        struct.pack("<Q", 30) + b'{"w": {"shape": ["a"]}}       ',
     ],
 )
 def test_a_damaged_file_is_refused(tmp_path: Path, content: bytes) -> None:

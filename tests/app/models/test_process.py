@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +21,7 @@ import pytest
 from app.models import process
 from app.models.process import LocalModel, ModelSpec, ModelUnavailableError, environment
 from app.models.scoring import RewardModel
-
-ROOT = Path(__file__).parents[3]
-PATIENCE_S = 120.0
-"""For a start of the process on a busy machine."""
-
-
-def value(text: str) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": text}]}
-
-
-def soon(seconds: float = PATIENCE_S) -> float:
-    return time.monotonic() + seconds
-
-
-@asynccontextmanager
-async def serving(spec: ModelSpec, folder: Path) -> AsyncIterator[LocalModel]:
-    model = LocalModel(spec, folder)
-    try:
-        yield model
-    finally:
-        await model.close()
+from tests.app.models.serving import ROOT, serving, soon, value
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +103,53 @@ async def test_a_client_that_gives_up_takes_its_inputs_along(tiny: Path, tmp_pat
         assert (await health(model))["batches"] == 1
 
 
+async def test_results_are_each_inputs_own_however_requests_are_merged(shared: tuple[ModelSpec, Path]) -> None:
+    draw = random.Random(7)
+    texts = ["".join(draw.choices("abc \n", k=draw.randint(0, 90))) for _ in range(150)]
+    requests = [texts[at : at + size] for at, size in ((place, 1 + place % 4) for place in range(0, 150, 3))]
+    async with serving(*shared) as one, serving(*shared) as other:
+        alone = {text: (await one.score([value(text)], deadline=soon()))[0]["score"] for text in set(texts)}
+        answers = await asyncio.gather(
+            *((one, other)[n % 2].score([value(text) for text in some], deadline=soon())
+              for n, some in enumerate(requests))
+        )  # fmt: skip
+    for some, outputs in zip(requests, answers, strict=True):
+        assert [output["score"] for output in outputs] == pytest.approx([alone[text] for text in some], abs=1e-4)
+
+
+async def test_more_connections_than_are_accepted_at_once(shared: tuple[ModelSpec, Path]) -> None:
+    async with serving(*shared) as model:
+        outputs = await asyncio.gather(*(model.score([value("a")], deadline=soon()) for _ in range(1_500)))
+    assert all("score" in output for [output] in outputs)
+
+
+@pytest.mark.parametrize(
+    ("folder", "model", "message"),
+    [
+        ("x" * 120, "m", r"its socket's path has \d+ bytes, and Linux takes 107: move ASSAY_HOME to a shorter path"),
+        ("file/models", "m", r"the model's process cannot be started: .*Not a directory"),
+        ("models", "a\0b", "the model's process cannot be started: embedded null byte"),
+        ("models", "--steps", "the model cannot be served: --steps: there is no such folder"),
+    ],
+)
+async def test_what_cannot_be_started_says_why(tmp_path: Path, folder: str, model: str, message: str) -> None:
+    (tmp_path / "file").touch()
+    async with serving(ModelSpec(model, device="cpu"), tmp_path / folder) as local:
+        with pytest.raises(ModelUnavailableError, match=message):
+            await local.score([value("a")], deadline=soon())
+
+
+async def test_a_folder_named_app_where_the_service_was_started_is_not_run(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "__init__.py").write_text("raise SystemExit('another application')")
+    monkeypatch.chdir(tmp_path)
+    async with serving(ModelSpec(str(tiny), device="cpu"), tmp_path / "models") as model:
+        [output] = await model.score([value("a")], deadline=soon())
+    assert "score" in output
+
+
 async def test_a_killed_server_is_started_again_in_the_middle_of_a_request(tiny: Path, tmp_path: Path) -> None:
     spec = ModelSpec(str(tiny), device="cpu", latency_ms=1_000)
     async with serving(spec, tmp_path) as model, serving(spec, tmp_path) as other:
@@ -138,23 +165,6 @@ async def test_a_killed_server_is_started_again_in_the_middle_of_a_request(tiny:
         children = [m._child for m in (model, other) if m._child is not None and m._child.returncode is None]
         assert len(children) == 1  # they share the new one
         assert children[0].pid != pid
-
-
-async def test_a_server_that_ends_each_time_is_not_asked_for_ever(tmp_path: Path) -> None:
-    class Ending(LocalModel):
-        asked = 0
-
-        async def _post(self, inputs: Any, deadline: float) -> list[dict[str, Any]]:
-            self.asked += 1
-            raise aiohttp.ServerDisconnectedError
-
-        async def _ensure(self, deadline: float) -> None:
-            return
-
-    model = Ending(ModelSpec("any"), tmp_path)
-    with pytest.raises(ModelUnavailableError, match="the model's process ended each time that it was asked"):
-        await model.score([value("a")], deadline=soon())
-    assert model.asked == process.TRIES
 
 
 STARTER = """

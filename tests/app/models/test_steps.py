@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import AddedToken
 from transformers import AutoTokenizer, Qwen2Model
 
 from app.models.loading import ModelError
@@ -69,8 +74,50 @@ def test_the_prompt_is_cut_and_steps_never(prm: Path) -> None:
     assert (len(cut.tokens), cut.truncated) == (80, True)
     with pytest.raises(TooLongError, match="the steps have more than the 80 tokens that the model reads"):
         model.encode(asked("Q", "one", "y" * 100))
+    with pytest.raises(TooLongError, match="the steps have more than the 80 tokens"):
+        model.encode(asked("Q", "y" * 100, "two"))  # of the first, the separator would be left, and half its text
     with pytest.raises(ValueError, match="there are no steps"):
         model.encode(asked("Q"))
+
+
+@settings(deadline=None)
+@given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=6), prompt=st.integers(0, 120))
+def test_every_step_is_whole_or_none_is_scored(lengths: list[int], prompt: int) -> None:
+    model = short_model()
+    steps = [str(number) * length for number, length in enumerate(lengths)]
+    needed = sum(lengths) + len(lengths) + 2  # separators, the end of the turn, and the line's
+    try:
+        encoded = model.encode(asked("x" * prompt, *steps))
+    except TooLongError:
+        assert needed > 80
+    else:
+        assert needed <= 80
+        assert encoded.tokens[-needed:] == model.encode(asked("", *steps)).tokens[-needed:]
+
+
+@cache
+def short_model() -> StepModel:
+    """A model of 80 tokens; its folder may go."""
+    with tempfile.TemporaryDirectory() as folder:
+        return StepModel(str(making.step_model(Path(folder), layers=1)), device="cpu", max_tokens=80)
+
+
+def test_a_separator_that_merges_with_the_text_around_it_is_refused(tmp_path: Path) -> None:
+    folder = making.step_model(tmp_path, layers=1)
+    text: Any = AutoTokenizer.from_pretrained(folder)
+    text.add_tokens([AddedToken("<sep>", single_word=True)])
+    text.save_pretrained(folder)
+    with pytest.raises(
+        ModelError, match="its tokenizer merges '<sep>' with the text around it; the separator must be"
+    ):
+        StepModel(str(folder), device="cpu", separator="<sep>")
+
+
+def test_weights_that_are_cut_off_are_refused(tmp_path: Path) -> None:
+    file = making.step_model(tmp_path, layers=1) / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(ModelError, match=r"model\.safetensors: it cannot be read: "):
+        StepModel(str(tmp_path), device="cpu")
 
 
 def test_models_that_are_none(tmp_path: Path, tiny: Path) -> None:
