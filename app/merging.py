@@ -1,7 +1,8 @@
 """Single items from many connections, scored in batches; the same item in flight twice is scored once.
 
 Trainers that speak HTTP send one completion a call, each on a connection of its own, and send it again when they
-lose patience. An item waits for others only while a batch like it is on its way, and then at most `WAIT_S`.
+lose patience. An item waits for others only while a batch like it is on its way, and then at most `WAIT_S`. A batch
+is answered when its last item is, so that items of kinds that may take long (`_goes_apart`) are not merged.
 """
 
 from __future__ import annotations
@@ -10,17 +11,23 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 from uuid import UUID
 
 from app import wire
 from app.engine import Engine
+from app.errors import Problem
 from app.results import Result
 from app.rows import item_json
 from app.store.ids import uuid7
 from app.store.projects import Project
 from app.tasks import Options, Reference, Task
-from verifiers.base import Item
+from verifiers.base import KINDS, Item, KindConfig, Outcome
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 MAX_BATCH = 512
 """Items of one batch."""
@@ -29,7 +36,9 @@ WAIT_S = 0.05
 KEPT_S = 300.0
 """How long an answer that nobody took is kept for whoever asks again; longer than any known client's time-out."""
 MAX_KEPT = 10_000
-"""Answers kept at most; the oldest go first."""
+"""Answers kept at most; the oldest go first. So it is with errors, and with kinds."""
+GONE_S = 1.0
+"""An answer that took longer may find nobody left; before that, no client has given up."""
 
 
 @dataclass(slots=True, eq=False)
@@ -39,9 +48,12 @@ class Flight:
     key: bytes
     score_id: UUID
     answer: asyncio.Future[Result]
+    started: float = field(default_factory=time.monotonic)
+    askers: int = 0
+    """How many wait for the answer, or have taken it."""
 
 
-_Way = tuple[UUID, Reference, Options]
+_Way = tuple[Project, Reference, Options]
 """What the items of a batch have in common: project, verifier, options."""
 
 
@@ -49,7 +61,6 @@ _Way = tuple[UUID, Reference, Options]
 class _Queue:
     """Items that one batch may hold."""
 
-    project: Project
     way: _Way
     waiting: list[tuple[Task, Flight]] = field(default_factory=list)
     batches: int = 0
@@ -66,29 +77,47 @@ class Merger:
         self._flights: dict[bytes, Flight] = {}
         self._under_way: set[UUID] = set()
         self._kept: OrderedDict[bytes, tuple[float, Result]] = OrderedDict()
+        self._failures: OrderedDict[UUID, str] = OrderedDict()
+        self._kinds: OrderedDict[tuple[UUID, Reference], str | None] = OrderedDict()
         self._batches: set[asyncio.Task[None]] = set()
 
-    async def score(self, project: Project, verifier: Reference, item: Item, options: Options) -> Result:
-        """The item's recorded verdict, shared by all who ask meanwhile. Raises as `Engine.score` does."""
+    async def score(
+        self,
+        project: Project,
+        verifier: Reference,
+        item: Item,
+        options: Options,
+        gone: Callable[[], Awaitable[bool]] | None = None,
+    ) -> Result:
+        """The item's recorded verdict, shared by all who ask meanwhile. Raises as `Engine.score` does.
+
+        `gone` tells whether the asker has left. A verdict for which nobody is left is kept for whoever asks again,
+        unless the item could not be scored: then it is tried again.
+        """
         key = _key(project, verifier, item, options)
         kept = self._kept.pop(key, None)
         if kept is not None and kept[0] > time.monotonic():
             return kept[1]
-        return await asyncio.shield(self._flight(key, project, verifier, item, options).answer)
+        flight = self._flight(key, project, verifier, item, options)
+        flight.askers += 1
+        result = await asyncio.shield(flight.answer)
+        if gone is not None and time.monotonic() - flight.started > GONE_S and await gone():
+            flight.askers -= 1
+            if not flight.askers and result.outcome is not Outcome.UNSCORED:
+                _remember(self._kept, key, (time.monotonic() + KEPT_S, result))
+        return result
 
-    def submit(self, project: Project, verifier: Reference, item: Item, options: Options) -> UUID:
-        """Start scoring an item; the id that its verdict will have in /scores."""
-        return self._flight(_key(project, verifier, item, options), project, verifier, item, options).score_id
+    def submit(self, project: Project, verifier: Reference, item: Item, options: Options) -> Flight:
+        """Start scoring an item; its verdict will have the flight's `score_id` in /scores."""
+        return self._flight(_key(project, verifier, item, options), project, verifier, item, options)
 
     def under_way(self, score_id: UUID) -> bool:
         """Whether this process is scoring the item whose verdict will have that id."""
         return score_id in self._under_way
 
-    def keep(self, project: Project, verifier: Reference, item: Item, options: Options, result: Result) -> None:
-        """Keep an answer whose asker was gone before it could be sent, for when they ask again."""
-        self._kept[_key(project, verifier, item, options)] = (time.monotonic() + KEPT_S, result)
-        while len(self._kept) > MAX_KEPT:
-            self._kept.popitem(last=False)
+    def failure(self, score_id: UUID) -> str | None:
+        """Why scoring a submitted item failed in this process, so that there is no verdict; None where it did not."""
+        return self._failures.get(score_id)
 
     def _flight(self, key: bytes, project: Project, verifier: Reference, item: Item, options: Options) -> Flight:
         """The flight of an item, started now if there is none."""
@@ -100,10 +129,10 @@ class Merger:
         self._under_way.add(flight.score_id)
         # an error that nobody waits for (after `submit`) is the engine's to log, not the loop's
         flight.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
-        way = (project.id, verifier, options)
-        queue = self._queues.setdefault(way, _Queue(project, way))
+        way = (project, verifier, options)
+        queue = self._queues.setdefault(way, _Queue(way))
         queue.waiting.append((Task(item, score_id=flight.score_id), flight))
-        if len(queue.waiting) >= MAX_BATCH:
+        if len(queue.waiting) >= MAX_BATCH or self._goes_apart(queue):
             self._send(queue)
         elif queue.timer is None:
             # alone, it leaves once what has arrived already is read; else it may wait for others
@@ -124,14 +153,18 @@ class Merger:
             task.add_done_callback(self._batches.discard)
 
     async def _scored(self, queue: _Queue, batch: list[tuple[Task, Flight]]) -> None:
-        _, verifier, options = queue.way
+        project, verifier, options = queue.way
         try:
-            scored = await self._engine.score(queue.project, verifier, [task for task, _ in batch], options)
+            scored = await self._engine.score(project, verifier, [task for task, _ in batch], options)
         except Exception as error:
             for _, flight in batch:
                 self._landed(flight)
+                if not flight.askers:
+                    why = error.detail if isinstance(error, Problem) else "the service failed"
+                    _remember(self._failures, flight.score_id, why)
                 flight.answer.set_exception(error)
         else:
+            _remember(self._kinds, (project.id, verifier), scored.results[0].kind)
             for (_, flight), result in zip(batch, scored.results, strict=True):
                 self._landed(flight)
                 flight.answer.set_result(result)
@@ -143,11 +176,33 @@ class Merger:
                 else:
                     self._queues.pop(queue.way, None)
 
+    def _goes_apart(self, queue: _Queue) -> bool:
+        """Whether its items run in the sandbox or ask others, each for as long as it takes.
+
+        While that is not known yet, none joins those that wait for a batch under way.
+        """
+        project, verifier, _ = queue.way
+        kind = self._kinds.get((project.id, verifier))
+        if kind is None:
+            return queue.batches > 0
+        cls = KINDS.get(kind)
+        if cls is None:
+            return False
+        return cls.sandboxed or (issubclass(cls.Config, KindConfig) and cls.Config.needs is not KindConfig.needs)
+
     def _landed(self, flight: Flight) -> None:
         self._flights.pop(flight.key, None)
         self._under_way.discard(flight.score_id)
 
 
+def _remember(known: OrderedDict[K, V], key: K, value: V) -> None:
+    known[key] = value
+    known.move_to_end(key)
+    while len(known) > MAX_KEPT:
+        known.popitem(last=False)
+
+
 def _key(project: Project, verifier: Reference, item: Item, options: Options) -> bytes:
-    way = wire.encode([str(project.id), str(verifier), item.id, item.group, options.run, options.step])
-    return hashlib.blake2b((way + item_json(item)).encode(), digest_size=24).digest()
+    """What makes two requests the same. Who waits for another time may get another verdict: none for want of time."""
+    way = [str(project.id), str(verifier), item.id, item.group, options.run, options.step, options.deadline_s]
+    return hashlib.blake2b((wire.encode(way) + item_json(item)).encode(), digest_size=24).digest()

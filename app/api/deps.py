@@ -50,6 +50,7 @@ class Received(Generic[M]):
         self._request = request
         self._model = model
         self._bytes = 0
+        self._done: asyncio.Future[Any] | None = None
 
     async def __aenter__(self) -> Body[M]:
         request = self._request
@@ -74,7 +75,14 @@ class Received(Generic[M]):
             raise
 
     async def __aexit__(self, *_: object) -> None:
-        self._hold(-self._bytes)
+        if self._done is None:
+            self._hold(-self._bytes)
+        else:
+            self._done.add_done_callback(lambda _: self._hold(-self._bytes))
+
+    def hold_until(self, done: asyncio.Future[Any]) -> None:
+        """Its bytes count as in flight until then, though the request is answered before."""
+        self._done = done
 
     def _hold(self, size: int) -> None:
         state = services(self._request)

@@ -35,7 +35,7 @@ class AzureChoice(Foreign):
 class AzureSample(Foreign):
     """What the model wrote: a chat completion, its text, or both."""
 
-    choices: list[AzureChoice] = Field(default_factory=list)
+    choices: list[AzureChoice] = Field(default_factory=list, fail_fast=True)
     output_text: str | None = None
 
 
@@ -94,6 +94,6 @@ async def grade(request: Request) -> Response:
 def _completion(sample: AzureSample) -> Any:
     """The message, with its tool calls where it has any; else the text."""
     message = sample.choices[0].message if sample.choices else None
-    if message is not None and (sample.output_text is None or message.get("tool_calls")):
+    if message is not None and (not sample.output_text or message.get("tool_calls")):
         return [{"role": "assistant", **message}]
     return sample.output_text

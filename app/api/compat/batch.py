@@ -21,7 +21,7 @@ from app.api.compat.rewards import (
 from app.api.deps import Received, json_response, takes
 from app.api.one_by_one import OneByOne, Unreadable
 from app.tasks import Task
-from verifiers.base import Message
+from verifiers.base import Prompt
 
 router = APIRouter(prefix="/compat/batch", tags=["compat"])
 
@@ -31,8 +31,8 @@ PATIENCE_S = 110.0
 class BatchItem(Foreign):
     """A completion to reward."""
 
-    prompt: str | list[Message] | None = None
-    response: str | list[Message]
+    prompt: Prompt | None = None
+    response: Prompt
     ground_truth: Any = Field(None, description="The reference; or `{verifier, reference}`, also as JSON text.")
     reference: Any = None
     expected_answer: Any = None

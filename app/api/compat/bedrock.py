@@ -34,7 +34,7 @@ class BedrockSample(Foreign):
     """A conversation whose last message is the assistant's."""
 
     id: str
-    messages: list[dict[str, Any]] = Field(min_length=1)
+    messages: list[dict[str, Any]] = Field(min_length=1, fail_fast=True)
     metadata: dict[str, Any] = Field(
         default_factory=dict, description="Its `reference_answer` is the reference, or one of the usual names."
     )

@@ -6,6 +6,7 @@ scored is `mask_sample`, with a `failure_kind` of its vocabulary; NeMo RL reads 
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -13,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app import wire
 from app.api.compat.access import may_score
-from app.api.compat.nemo_messages import completion_of, prompt_of
-from app.api.compat.nemo_metrics import aggregated
+from app.api.compat.nemo_messages import completion_of, fault_of, prompt_of
+from app.api.compat.nemo_metrics import aggregated_json
 from app.api.compat.query import RewardQuery, asks, query_of
 from app.api.compat.rewards import (
     Asker,
@@ -25,6 +26,7 @@ from app.api.compat.rewards import (
 )
 from app.api.deps import Received, json_response, takes, unrecorded
 from app.results import Result
+from app.tasks import Task
 from verifiers.base import ErrorType
 
 router = APIRouter(prefix="/compat/nemo-gym", tags=["compat"])
@@ -105,7 +107,7 @@ class Session(Echoed):
 class AggregateRequest(Echoed):
     """Verified rollouts."""
 
-    verify_responses: list[dict[str, Any]] = Field(max_length=100_000)
+    verify_responses: list[dict[str, Any]] = Field(max_length=100_000, fail_fast=True)
 
 
 class AggregateMetrics(BaseModel):
@@ -128,13 +130,19 @@ async def verify(request: Request) -> Response:
     async with Received(request, VerifyRequest) as body:
         asked = body.value
         row = asked.model_extra or {}
-        rollout = task(
-            prompt=prompt_of(asked.responses_create_params),
-            completion=completion_of(asked.response),
-            reference=reference_of(_fields(row)),
-        )
-        (result,) = await asker.results(body, request.path_params["verifier"], [rollout])
+        (result,) = await asker.results(body, request.path_params["verifier"], [_rollout(asked, row)])
         return json_response(wire.encode(asked.model_dump() | _told(result, query.fallback, row)))
+
+
+def _rollout(asked: VerifyRequest, row: dict[str, Any]) -> Task:
+    fault = fault_of(asked.response)
+    if fault is not None:
+        return Task(None, fault=fault)
+    return task(
+        prompt=prompt_of(asked.responses_create_params),
+        completion=completion_of(asked.response),
+        reference=reference_of(_fields(row)),
+    )
 
 
 def _fields(row: dict[str, Any]) -> dict[str, Any]:
@@ -160,6 +168,8 @@ def _told(result: Result, fallback: float | None, row: dict[str, Any]) -> dict[s
     components = components_of(result)
     if components and result.score is not None and abs(sum(components.values()) - result.score) < 1e-9:
         told["reward_components"] = components
+    elif "reward_components" in row:  # those of an earlier verdict are not repeated
+        told["reward_components"] = None
     return told
 
 
@@ -199,7 +209,7 @@ async def aggregate_metrics(request: Request) -> Response:
     """Statistics of verified rollouts; masked ones count as such and are in no mean."""
     await may_score(request)
     async with Received(request, AggregateRequest) as body:
-        return json_response(wire.encode(aggregated(body.value.verify_responses)))
+        return json_response(await asyncio.to_thread(aggregated_json, body.value.verify_responses))
 
 
 @router.get("/{verifier}/reverify_mode", response_model=str, operation_id="nemo_gym_reverify_mode")

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from app import wire
+
 TASK, ROLLOUT = "_ng_task_index", "_ng_rollout_index"
 Rollout = dict[str, Any]
 LARGEST = 1e150
 """Numbers beyond are left out: their squares are no floats."""
+
+
+def aggregated_json(rollouts: Sequence[Rollout]) -> str:
+    """`aggregated` as JSON. Its long lists are encoded entry by entry, so that other threads get their turn."""
+    members = []
+    for name, value in aggregated(rollouts).items():
+        text = f"[{','.join(map(wire.encode, value))}]" if isinstance(value, list) else wire.encode(value)
+        members.append(f"{wire.encode(name)}:{text}")
+    return f"{{{','.join(members)}}}"
 
 
 def aggregated(rollouts: Sequence[Rollout]) -> dict[str, Any]:
@@ -79,12 +91,20 @@ def _coverage(rollouts: Sequence[Rollout], measured: Sequence[Rollout]) -> dict[
     }
 
 
+def _std(values: list[float]) -> float:
+    """The sample's standard deviation; `statistics.stdev` is exact and 30 times slower."""
+    if len(values) < 2 or min(values) == max(values):
+        return 0.0
+    mean = statistics.fmean(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
 STATISTICS: dict[str, Callable[[list[float]], float]] = {
     "mean": statistics.fmean,
     "max": max,
     "min": min,
     "median": statistics.median,
-    "std": lambda values: statistics.stdev(values) if len(values) > 1 else 0.0,
+    "std": _std,
 }
 
 

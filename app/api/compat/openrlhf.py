@@ -7,7 +7,9 @@ tokens kept; the verifier gets what the model wrote alone (`response_of`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
@@ -27,6 +29,7 @@ from app.api.compat.rewards import (
 from app.api.deps import Received, json_response, takes
 from app.results import Result
 from app.tasks import Task
+from verifiers.base import GivingWay
 
 router = APIRouter(prefix="/compat/openrlhf", tags=["compat"])
 
@@ -40,6 +43,8 @@ END_TOKENS = (
 """What known models end with, or are padded with."""
 START_TOKENS = ("<s>", "<|begin_of_text|>", "<bos>", "<｜begin▁of▁sentence｜>", "<|endoftext|>", "[BOS]")
 """What a tokenizer may put before a prompt."""
+MAX_ENDS = 100_000
+"""End tokens stripped of one completion, more than any model writes."""
 
 
 class OpenRLHFRequest(Foreign):
@@ -72,15 +77,21 @@ class OpenRLHFResponse(BaseModel):
     scores: list[float] = Field(description="The rewards within 0 to 1, where its dynamic filter looks.")
     extra_logs: dict[str, list[float]] = Field(
         description="`unscored`: 1 where the reward is the fallback; `prompt_matched`: 0 where the whole query was "
-        "scored; and the verdicts' components, for an answer of one item."
+        "scored; and the components asked for, 0 where a verdict has none of that name."
     )
 
 
 class OpenRLHFQuery(RewardQuery):
-    """How completions are scored, and what they end with."""
+    """How completions are scored, what they end with, and what is told beside the reward."""
 
     eos: tuple[str, ...] = Field(
         (), max_length=20, description="More end tokens to strip, for a model that has its own."
+    )
+    component: tuple[str, ...] = Field(
+        (),
+        max_length=100,
+        description="Names of components that `extra_logs` has, for every item: OpenRLHF fails where samples of one "
+        "batch have different names.",
     )
 
 
@@ -104,18 +115,18 @@ async def _answered(request: Request, verifier: str | None) -> Response:
     query = query_of(request, OpenRLHFQuery)
     asker = await Asker.of(request, query, PATIENCE_S)
     async with Received(request, OpenRLHFRequest) as body:
-        tasks = _tasks(body.value, (*END_TOKENS, *filter(None, query.eos)))
+        tasks = await _tasks(body.value, (*END_TOKENS, *filter(None, query.eos)))
         results = await asker.results(body, verifier, tasks)
         given = rewards(results, query.fallback)
         answer = {
             "rewards": given,
             "scores": [min(1.0, max(0.0, reward)) for reward in given],
-            "extra_logs": _extra_logs(tasks, results),
+            "extra_logs": _extra_logs(tasks, results, query.component),
         }
         return json_response(wire.encode(answer))
 
 
-def _tasks(asked: OpenRLHFRequest, ends: Sequence[str]) -> list[Task]:
+async def _tasks(asked: OpenRLHFRequest, ends: Sequence[str]) -> list[Task]:
     count = len(asked.query)
     prompts: Sequence[str | None] = asked.prompts or [None] * count
     labels: Sequence[Any] = asked.labels or [None] * count
@@ -123,7 +134,9 @@ def _tasks(asked: OpenRLHFRequest, ends: Sequence[str]) -> list[Task]:
         if len(values) != count:
             raise refused(f"/{name}", f"has {len(values)} entries for a query of {count}")
     tasks = []
+    turn = GivingWay()
     for query, prompt, label in zip(asked.query, prompts, labels, strict=True):
+        await turn.over()
         response, matched = response_of(query, prompt, ends)
         told = labelled(label)
         tasks.append(
@@ -141,25 +154,41 @@ def _tasks(asked: OpenRLHFRequest, ends: Sequence[str]) -> list[Task]:
 def response_of(query: str, prompt: str | None, ends: Sequence[str] = END_TOKENS) -> tuple[str, bool]:
     """What the model wrote, and whether the prompt was found in front of it.
 
-    The prompt is cut off the front, with a start token before it if there is one, and end tokens off the end. A
-    prompt that OpenRLHF truncated on its left is no prefix of the query: then the whole query is the response.
+    The prompt is cut off the front, whatever start tokens and space a tokenizer put before it or took away, and end
+    tokens off the end. A prompt that OpenRLHF truncated on its left is no prefix of the query: then the whole query
+    is the response.
     """
     response, matched = query, False
-    for start in ("", *START_TOKENS):
-        if prompt and query.startswith(start + prompt):
-            response, matched = query[len(start) + len(prompt) :], True
-            break
-    end = len(response)
-    while token := next((token for token in ends if response.endswith(token, 0, end)), None):
-        end -= len(token)
-    return response[:end], matched
+    if prompt:
+        start, asked = _begin(query), prompt[_begin(prompt) :]
+        if query.startswith(asked, start):
+            response, matched = query[start + len(asked) :], True
+    ended = _ending(tuple(ends)).match(response[::-1])
+    return response[: len(response) - (ended.end() if ended else 0)], matched
 
 
-def _extra_logs(tasks: Sequence[Task], results: Sequence[Result]) -> dict[str, list[float]]:
-    logs = {
+_START = re.compile(f"(?:{'|'.join(map(re.escape, START_TOKENS))})*+ *+")
+
+
+def _begin(text: str) -> int:
+    """How much of a text is start tokens, and the space that sentencepiece puts behind them."""
+    start = _START.match(text)
+    return start.end() if start else 0
+
+
+@lru_cache(maxsize=256)
+def _ending(ends: tuple[str, ...]) -> re.Pattern[str]:
+    """Matches the end tokens of a text that is written backwards."""
+    backwards = sorted((re.escape(token[::-1]) for token in ends), key=len, reverse=True)
+    return re.compile(f"(?:{'|'.join(backwards)}){{0,{MAX_ENDS}}}+")
+
+
+def _extra_logs(
+    tasks: Sequence[Task], results: Sequence[Result], components: Sequence[str]
+) -> dict[str, list[float]]:
+    found = [components_of(result) for result in results]
+    return {
+        **{name: [parts.get(name, 0.0) for parts in found] for name in components},
         "unscored": [float(result.score is None) for result in results],
         "prompt_matched": [float(task.item is not None and task.item.metadata["prompt_matched"]) for task in tasks],
     }
-    if len(results) == 1:  # of several, each would need the same components
-        logs |= {name: [value] for name, value in components_of(results[0]).items()}
-    return logs

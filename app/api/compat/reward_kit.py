@@ -49,7 +49,7 @@ class EvaluationRequest(Foreign):
             ]
         }
     )
-    messages: list[dict[str, Any]] = Field(min_length=1)
+    messages: list[dict[str, Any]] = Field(min_length=1, fail_fast=True)
     ground_truth: Any = Field(None, description="The reference; else one of the usual names in `kwargs`.")
     parameters: dict[str, Any] | None = Field(None, validation_alias=AliasPath("kwargs"))
 

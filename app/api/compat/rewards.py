@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -22,7 +21,7 @@ from app.results import Result
 from app.services import Services
 from app.store.projects import Project
 from app.store.writer import IdempotencyRow
-from app.tasks import Options, Reference, Task
+from app.tasks import Options, Task
 from verifiers.base import Item, explain, pointer
 
 M = TypeVar("M", bound=BaseModel)
@@ -30,8 +29,6 @@ M = TypeVar("M", bound=BaseModel)
 MAX_ITEMS = 4096
 REFERENCES = ("reference", "expected_answer", "ground_truth", "label", "answer")
 """Where a protocol has no field of its own for the reference: the first of these that is there."""
-GONE_S = 1.0
-"""An answer that took longer may find nobody left; before that, no client has given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +107,14 @@ class Asker:
         if len(tasks) == 1:
             item, named = tasks[0].item, tasks[0].verifier or verifier
             if item is not None and named is not None:
-                return [await self._merged(named, item)]
+                gone = self.request.is_disconnected
+                try:
+                    return [await self.state.merger.score(self.project, named, item, self.options, gone)]
+                except Problem as problem:
+                    if problem.status >= 500 or tasks[0].verifier is None:
+                        raise
+                # the item's own verifier does not exist: that is its fault, recorded and told as such
         return list((await self.state.engine.score(self.project, verifier, tasks, self.options)).results)
-
-    async def _merged(self, verifier: Reference, item: Item) -> Result:
-        started = time.monotonic()
-        result = await self.state.merger.score(self.project, verifier, item, self.options)
-        if time.monotonic() - started > GONE_S and await self.request.is_disconnected():
-            self.state.merger.keep(self.project, verifier, item, self.options, result)
-        return result
 
 
 def rewards(results: Sequence[Result], fallback: float | None) -> list[float]:

@@ -109,7 +109,8 @@ async def submit(request: Request) -> Response:
     state, verifier = services(request), request.path_params["verifier"]
     query = query_of(request, RewardQuery)
     who = await may_score(request, HEADER)
-    async with Received(request, RollSubmitRequest) as body:
+    received = Received(request, RollSubmitRequest)
+    async with received as body:
         asked = body.value
         await state.registry.resolve(who.project.id, verifier)  # a name that means nothing is told now
         sample = task(
@@ -123,10 +124,12 @@ async def submit(request: Request) -> Response:
         options = Options(
             deadline_s=query.deadline_s or max(1.0, min(MAX_TIMEOUT_S, asked.timeout) - MARGIN_S),
             run=query.run or _run(asked.experiment_id),
-            step=asked.global_step if isinstance(asked.global_step, int) and asked.global_step >= 0 else None,
+            step=_step(asked.global_step),
         )
-        id = state.merger.submit(who.project, verifier, sample.item, options)
-        return json_response(wire.encode({"errcode": DONE, "errmsg": "", "reward_request_id": str(id)}))
+        flight = state.merger.submit(who.project, verifier, sample.item, options)
+        received.hold_until(flight.answer)
+        answer = {"errcode": DONE, "errmsg": "", "reward_request_id": str(flight.score_id)}
+        return json_response(wire.encode(answer))
 
 
 def _id(asked: RollSubmitRequest) -> str | None:
@@ -137,6 +140,10 @@ def _id(asked: RollSubmitRequest) -> str | None:
 def _run(experiment: str | int | None) -> str | None:
     text = None if experiment is None else str(experiment)
     return text if text and len(text) <= 200 and text.isprintable() else None
+
+
+def _step(step: int | str | None) -> int | None:
+    return step if isinstance(step, int) and 0 <= step < 2**63 else None
 
 
 @router.get("/{verifier}/result", response_model=RewardResult, operation_id="roll_result")
@@ -168,6 +175,9 @@ async def _result(request: Request) -> Response:
 async def _answer(state: Services, project: Project, id: UUID, fallback: float | None) -> dict[str, Any]:
     if state.merger.under_way(id):
         return _told(RUNNING, "not yet", id)
+    failure = state.merger.failure(id)
+    if failure is not None:
+        return _told(FAILED, f"nothing was recorded: {failure}", id)
     async with state.database.begin() as connection:
         row = await scores.get(connection, project.id, id)
     if row is not None:

@@ -22,7 +22,7 @@ from app.api.compat.rewards import (
     task,
 )
 from app.api.deps import Received, json_response, takes
-from verifiers.base import Message
+from verifiers.base import Prompt
 
 router = APIRouter(prefix="/compat/slime", tags=["compat"])
 
@@ -37,7 +37,7 @@ class SlimeRequest(Foreign):
             "examples": [{"prompt": "What is 6 times 7?", "response": "It is \\boxed{42}.", "label": "42"}]
         }
     )
-    prompt: str | list[Message] | None = None
+    prompt: Prompt | None = None
     response: str
     label: Any = Field(None, description="The reference; or `{verifier, reference}`, also as JSON text.")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.compat.openrlhf import END_TOKENS, START_TOKENS, response_of
+from app.api.compat.openrlhf import END_TOKENS, MAX_ENDS, START_TOKENS, response_of
 
 TEXTS = st.text(max_size=30).filter(lambda text: not text.endswith(END_TOKENS))
 
@@ -19,6 +19,23 @@ def test_the_prompt_and_any_end_tokens_are_cut_off(prompt: str, response: str, e
 @given(start=st.sampled_from(START_TOKENS), response=TEXTS)
 def test_so_is_a_start_token_before_the_prompt(start: str, response: str) -> None:
     assert response_of(f"{start}What?{response}", "What?") == (response, True)
+
+
+@pytest.mark.parametrize(
+    ("query", "prompt"),
+    [
+        ("<s> [INST] Well? [/INST]", "[INST] Well? [/INST]"),
+        ("<s> [INST] Well? [/INST]", "<s>[INST] Well? [/INST]"),
+        ("<s><s> [INST] Well? [/INST]", "<s>[INST] Well? [/INST]"),
+        ("<|begin_of_text|>Well?", "<|begin_of_text|>Well?"),
+        ("<|begin_of_text|><|begin_of_text|>Well?", "<|begin_of_text|>Well?"),
+        ("<|begin_of_text|>Well?", "<|begin_of_text|><|begin_of_text|>Well?"),
+        (" Well?", "Well?"),
+        ("Well?", " Well?"),
+    ],
+)
+def test_start_tokens_and_the_space_that_sentencepiece_adds_hide_no_prompt(query: str, prompt: str) -> None:
+    assert response_of(query + " Yes.</s>", prompt) == (" Yes.", True)
 
 
 @given(query=TEXTS.filter(lambda text: "?" not in text), prompt=st.sampled_from([None, "", "What?"]))
@@ -39,5 +56,6 @@ def test_more_end_tokens_may_be_named() -> None:
     assert response_of("pyes<STOP></s><STOP>", "p", (*END_TOKENS, "<STOP>")) == ("yes", True)
 
 
-def test_a_million_end_tokens_take_one_pass() -> None:
-    assert response_of("p" + "</s>" * 1_000_000, "p") == ("", True)
+def test_end_tokens_are_stripped_up_to_a_bound() -> None:
+    assert response_of("p" + "</s>" * MAX_ENDS, "p") == ("", True)
+    assert response_of("p" + "</s>" * (MAX_ENDS + 1), "p") == ("</s>", True)

@@ -10,10 +10,18 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from pydantic import BaseModel, ValidationError
 
+from app.api.compat.azure import AzureRequest
+from app.api.compat.nemo_gym import AggregateRequest
+from app.api.compat.reward_kit import EvaluationRequest
+from app.api.compat.roll import _answer as roll_answer
+from app.api.compat.slime import SlimeRequest
+from app.store.ids import uuid7
 from tests.app.api.support import Project, new_project, ok, postgres_processes, postmaster, problem, unique
 from tests.service import Service
 
@@ -180,6 +188,24 @@ def test_what_is_past_its_deadline_is_a_503(project: Project, protocol: Protocol
         problem(answer, 503, "not-scored")
 
 
+@pytest.mark.parametrize(
+    ("model", "body"),
+    [
+        (SlimeRequest, lambda faults: {"response": "", "prompt": faults}),
+        (EvaluationRequest, lambda faults: {"messages": faults}),
+        (AzureRequest, lambda faults: {"sample": {"choices": faults}}),
+        (AggregateRequest, lambda faults: {"verify_responses": faults}),
+    ],
+)
+def test_of_many_faults_one_is_looked_for(model: type[BaseModel], body: Callable[[list[Any]], Any]) -> None:
+    counts = []
+    for faults in ([3], [3] * 1000):
+        with pytest.raises(ValidationError) as caught:
+            model.model_validate(body(faults))
+        counts.append(caught.value.error_count())
+    assert counts[0] == counts[1]
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"null", b'{"query": 3}', b"[[1]]", b'{"items": []}', b"\xff"])
 def test_a_body_of_another_shape_is_refused(project: Project, protocol: Protocol, body: bytes) -> None:
     answer = project.post(protocol.path.format("math"), body)
@@ -306,6 +332,28 @@ def test_a_label_may_name_its_verifier(project: Project) -> None:
     assert ok(project.post("/compat/slime", {"response": RIGHT, "label": labels[0]})) == 1.0
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_label_that_names_no_verifier_is_its_items_fault(project: Project, others: int) -> None:
+    labels = [{"verifier": "none", "reference": "42"}, *["42"] * others]
+    body = {"query": [RIGHT] * len(labels), "labels": labels}
+    problem(project.post("/compat/openrlhf/math", body), 422, "invalid-body")
+    assert ok(project.post("/compat/openrlhf/math?fallback=0.5", body))["rewards"] == [0.5, *[1.0] * others]
+    assert [row["outcome"] for row in project.scores()].count("unscored") == 2
+
+
+def test_an_outcome_that_is_not_known_yet_is_no_number(project: Project, protocol: Protocol) -> None:
+    name = unique("later")
+    ok(project.post("/verifiers", {"name": name, "kind": "outcome", "config": {}}), 201)
+    answer = ask(project, protocol, RIGHT, {"key": "k"}, verifier=name)
+    if protocol.masks:
+        assert ok(answer)["mask_sample"] is True
+    else:
+        assert "outcome" in problem(answer, 503, "not-scored")["detail"]
+    assert (
+        protocol.reward(ok(ask(project, protocol, RIGHT, {"key": "k"}, query="?fallback=0.5", verifier=name))) == 0.5
+    )
+
+
 def test_without_a_verifier_anywhere_it_says_what_to_do(project: Project) -> None:
     told = problem(project.post("/compat/openrlhf", {"query": [RIGHT], "labels": ["42"]}), 422, "invalid-body")
     assert "verifier" in told["detail"]
@@ -317,6 +365,15 @@ def test_openrlhf_logs_what_it_may_need(project: Project) -> None:
     assert matched["extra_logs"] == {"unscored": [0.0], "prompt_matched": [1.0]}
     body = {"query": ["7? " + RIGHT], "prompts": [PROMPT], "labels": ["42"]}
     assert ok(project.post("/compat/openrlhf/math", body))["extra_logs"]["prompt_matched"] == [0.0]
+
+
+def test_openrlhf_logs_the_same_names_for_every_item(project: Project) -> None:
+    exact = {"verifier": {"kind": "text", "config": {"mode": "contains"}}, "weight": 1}
+    ok(project.post("/verifiers", {"name": "both", "kind": "composite", "config": {"parts": {"exact": exact}}}), 201)
+    query = "?fallback=0&component=exact&component=other"
+    for label, value in (("42", 1.0), ({"reference": "42", "verifier": "math"}, 0.0), ({"answer": []}, 0.0)):
+        logs = ok(ask(project, PROTOCOLS["openrlhf"], RIGHT, label, query=query, verifier="both"))["extra_logs"]
+        assert (logs.keys(), logs["exact"]) == ({"unscored", "prompt_matched", "exact", "other"}, [value])
 
 
 def test_scores_of_openrlhf_stay_within_0_and_1(project: Project) -> None:
@@ -356,6 +413,32 @@ def test_nemo_gym_repeats_the_request(project: Project) -> None:
         name: value for name, value in body.items() if name != "instance_config"
     }
     assert answer["instance_config"] == {"y": 2, "mask_sample": False}
+
+
+def test_nemo_gym_repeats_no_verdict_of_before(project: Project) -> None:
+    before = {"reward": 7, "mask_sample": True, "failure_kind": "judge_failed", "reward_components": {"a": 7.0}}
+    answer = ok(project.post("/compat/nemo-gym/math/verify", PROTOCOLS["nemo-gym"].body(RIGHT, "42") | before))
+    assert {name: answer[name] for name in before} == {
+        "reward": 1.0,
+        "mask_sample": False,
+        "failure_kind": None,
+        "reward_components": None,
+    }
+
+
+@pytest.mark.parametrize("response", [{}, {"output": [], "status": "failed", "error": {"message": "no memory"}}])
+def test_nemo_gym_masks_a_rollout_without_an_answer_of_the_model(project: Project, response: Any) -> None:
+    body = PROTOCOLS["nemo-gym"].body(RIGHT, "42") | {"response": response}
+    answer = ok(project.post("/compat/nemo-gym/math/verify", body))
+    assert answer["mask_sample"] is True
+    assert "/response" in answer["failure_reason"]
+    assert [row["outcome"] for row in project.scores()] == ["unscored"]
+
+
+def test_azure_reads_the_message_where_the_text_is_empty(project: Project) -> None:
+    body = PROTOCOLS["azure"].body(RIGHT, "42")
+    body["sample"]["output_text"] = ""
+    assert ok(project.post("/compat/azure/math", body))["score"] == 1.0
 
 
 def test_nemo_gym_scores_tool_calls(project: Project) -> None:
@@ -437,6 +520,13 @@ def test_roll_submits_and_polls(project: Project) -> None:
     assert (row["id"], row["run"], row["step"], row["item_id"]) == (submitted["reward_request_id"], "e", 3, "d/r")
 
 
+@pytest.mark.parametrize("step", [2**63, 10**30, -1, "3"])
+def test_a_step_that_is_none_costs_roll_no_reward(project: Project, step: Any) -> None:
+    id = ok(project.post("/compat/roll/math/submit", ROLL | {"global_step": step}))["reward_request_id"]
+    assert roll_result(project, id)["reward_score"] == 1.0
+    assert [row["step"] for row in project.scores()] == [None]
+
+
 def test_roll_is_told_what_cannot_be_scored(project: Project) -> None:
     body = ROLL | {"reward_info": {"reference": {"answer": []}}}
     id = ok(project.post("/compat/roll/math/submit", body))["reward_request_id"]
@@ -445,6 +535,13 @@ def test_roll_is_told_what_cannot_be_scored(project: Project) -> None:
     assert "bad_item" in answer["errmsg"]
     answer = roll_result(project, id, "?fallback=0.5")
     assert (answer["errcode"], answer["reward_score"]) == (0, 0.5)
+
+
+async def test_roll_is_told_of_a_failure_that_left_no_verdict() -> None:
+    merger = SimpleNamespace(under_way=lambda id: False, failure=lambda id: "no database")
+    answer = await roll_answer(cast(Any, SimpleNamespace(merger=merger)), cast(Any, None), uuid7(), 0.5)
+    assert (answer["errcode"], answer["reward_score"]) == (2, None)
+    assert "no database" in answer["errmsg"]
 
 
 def test_roll_knows_no_request_of_another_project(project: Project, service: Service) -> None:
