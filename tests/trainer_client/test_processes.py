@@ -156,6 +156,7 @@ def test_an_interrupted_call_ends_at_once(faulty: FaultyService) -> None:
     program = """
         import os, signal, threading, time
         from trainer_client import RewardClient
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
         threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start()
         try:
             RewardClient().score_one("text", "abc")

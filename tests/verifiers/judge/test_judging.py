@@ -416,7 +416,6 @@ async def test_many_items_are_judged_at_once_within_bounds() -> None:
 
 
 async def test_a_thousand_answers_at_once_hold_nobody_up() -> None:
-    """Of processor time, since a busy host may stop the whole process for longer."""
     asked, everyone = 0, asyncio.Event()
 
     class Together(Scripted):
@@ -430,21 +429,20 @@ async def test_a_thousand_answers_at_once_hold_nobody_up() -> None:
 
     backends, verifier = Together(answer('{"verdict": 10}')), judge()
     items = [Item(completion=f"answer {n} " + "word < y: z [1] " * 100) for n in range(256)]
-    longest = 0.0
+    turns = 0
 
     async def others() -> None:
-        nonlocal longest
+        nonlocal turns
+        await everyone.wait()
         while True:
-            began = time.process_time()
             await asyncio.sleep(0)
-            longest = max(longest, time.process_time() - began)
+            turns += 1
 
     watching = asyncio.create_task(others())
     batches = await asyncio.gather(*(judged(verifier, backends, items) for _ in range(4)))
     watching.cancel()
     assert all(verdict.score == 1.0 for verdicts in batches for verdict in verdicts)
-    assert everyone.is_set()
-    assert longest < 0.2, "computing all of it in one round takes half a second"
+    assert turns >= 20, "all of it in one round leaves others a turn or two"
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
