@@ -417,4 +417,4 @@ def test_check_without_asserts_is_broken(driver: Driver) -> None:
 def test_a_call_is_cheap(driver: Driver) -> None:
     result = driver.run("def f(x): return x", ["for n in range(5000): assert f(n) == n"])
     assert result.passed
-    assert result.cpu_s / 5000 < 0.0001
+    assert result.cpu_s / 5000 < 0.001  # a fork costs more than that, a call a twentieth
