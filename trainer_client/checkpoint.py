@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from trainer_client.config import Config, differences
+from trainer_client.config import Config
 from trainer_client.training_errors import CheckpointError, ConfigError
 
 FORMAT = 1
@@ -99,6 +99,17 @@ def check_same(began: dict[str, Any], now: dict[str, Any]) -> None:
     raise ConfigError(
         f"the run began with another configuration: {said}; put it back, or choose another run and folder"
     )
+
+
+def differences(old: Any, new: Any, at: str = "") -> list[str]:
+    """The dotted names of the fields in which two dumped configurations differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            name
+            for key in sorted({*old, *new})
+            for name in differences(old.get(key), new.get(key), f"{at}.{key}" if at else key)
+        ]
+    return [] if old == new else [at]
 
 
 def trainable(model: Any) -> dict[str, Any]:

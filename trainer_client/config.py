@@ -25,6 +25,7 @@ from typing_extensions import TypedDict
 from trainer_client import algorithms
 from trainer_client.alarms import AlarmSettings
 from trainer_client.algorithms import ALGORITHMS, Algorithm
+from trainer_client.overrides import overridden
 from trainer_client.training_errors import ConfigError
 
 Task = Literal["sft", "grpo", "dpo", "kto", "iterate", "eval"]
@@ -167,6 +168,7 @@ class GrpoSection(Section):
     cap: float | None = Field(None, gt=0)
     aggregate: algorithms.Aggregate | None = None
     kl: algorithms.KL | None = None
+    unbiased_kl: bool | None = None
     beta: float | None = Field(None, ge=0)
     degenerate: algorithms.Degenerate | None = None
     overlong_buffer: Share | None = None
@@ -306,50 +308,11 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 def from_fields(fields: dict[str, Any], overrides: Sequence[str] = (), *, where: str = "config") -> Config:
     """The configuration of plain data. Raises `ConfigError` that lists everything wrong with it."""
     for override in overrides:
-        fields = _overridden(fields, override)
+        fields = overridden(fields, override)
     try:
         return Config.model_validate(fields)
     except ValidationError as error:
         raise ConfigError("\n".join(f"{where}: {_explain(problem)}" for problem in error.errors())) from error
-
-
-def differences(old: Any, new: Any, at: str = "") -> list[str]:
-    """The dotted names of the fields in which two dumped configurations differ."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        return [
-            name
-            for key in sorted({*old, *new})
-            for name in differences(old.get(key), new.get(key), f"{at}.{key}" if at else key)
-        ]
-    return [] if old == new else [at]
-
-
-def _overridden(fields: dict[str, Any], override: str) -> dict[str, Any]:
-    name, equals, text = override.partition("=")
-    keys = name.split(".")
-    if not equals or not all(keys):
-        raise ConfigError(f"{override}: an override is written section.field=value")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{override}: its value is no YAML: {' '.join(str(error).split())}") from error
-    changed: dict[str, Any] = _put(fields, keys, value, override)
-    return changed
-
-
-def _put(container: Any, keys: list[str], value: Any, override: str) -> Any:
-    """A copy of `container` in which the value under `keys` is another."""
-    key, *rest = keys
-    if isinstance(container, list):
-        if not key.isdecimal() or int(key) >= len(container):
-            raise ConfigError(f"{override}: {key} is no place in a list of {len(container)}")
-        place = int(key)
-        changed = _put(container[place], rest, value, override) if rest else value
-        return [*container[:place], changed, *container[place + 1 :]]
-    if container is not None and not isinstance(container, dict):
-        raise ConfigError(f"{override}: there are no fields below a {type(container).__name__}")
-    container = container or {}
-    return {**container, key: _put(container.get(key), rest, value, override) if rest else value}
 
 
 def _explain(problem: Any) -> str:

@@ -251,6 +251,7 @@ class Grpo:
             max_length=self._max_length(), denominator=denominator, entropy=out.entropy,
             ref_logp=None if batch.reference is None else of_rows(batch.reference),
             beta=self.algorithm.beta if self.algorithm.kl == "loss" else 0.0,
+            unbiased_kl=self.algorithm.unbiased_kl,
         )  # fmt: skip
         if not torch.isfinite(loss.loss):
             prompts = sorted({int(batch.group[row]) for row in rows})

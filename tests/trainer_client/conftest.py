@@ -15,7 +15,8 @@ if not (find_spec("torch") and find_spec("transformers")):
     collect_ignore += [
         f"test_{name}.py"
         for name in (
-            "batch", "checkpoint", "cli", "data", "distributed", "iterate", "logprobs", "loop", "model", "optimizer",
+            "batch", "checkpoint", "cli", "data", "distributed", "examples", "iterate", "logprobs", "loop", "model",
+            "optimizer",
             "preference", "preference_data", "preference_page", "proofs", "resume", "rewards", "rollout", "sft",
             "training_page",
         )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from trainer_client.checkpoint import Checkpoints, check_same, identity
+from trainer_client.checkpoint import Checkpoints, check_same, differences, identity
 from trainer_client.config import from_fields
 from trainer_client.training_errors import CheckpointError, ConfigError
 
@@ -91,3 +91,8 @@ def test_a_run_can_go_on_for_longer_unless_its_learning_rate_depends_on_it() -> 
     cosine = {"schedule": "cosine"}
     with pytest.raises(ConfigError, match=r"grpo\.steps was 5 and is 50"):
         check_same(changed(optimizer=cosine), changed(optimizer=cosine, grpo=longer))
+
+
+def test_differences_are_named_by_their_dotted_fields() -> None:
+    assert differences(changed(), changed(grpo={"steps": 5, "beta": 0.2}, seed=4)) == ["grpo.beta", "seed"]
+    assert differences(changed(), changed()) == []

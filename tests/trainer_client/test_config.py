@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from trainer_client.config import Config, differences, from_fields, load
+from trainer_client.config import Config, from_fields, load
 from trainer_client.training_errors import ConfigError
 
 FIELDS: dict[str, Any] = {
@@ -153,9 +153,3 @@ def test_a_verifier_is_a_name_or_a_kind_with_its_configuration() -> None:
     assert section.rewards[0].verifier == inline
     with pytest.raises(ConfigError, match=r"grpo\.rewards\.0\.verifier"):
         with_fields(grpo={"steps": 1, "rewards": [{"verifier": {"knd": "text"}}]})
-
-
-def test_differences_are_named_by_their_dotted_fields() -> None:
-    old, new = with_fields().model_dump(), with_fields(grpo={"steps": 3, "beta": 0.1}, seed=4).model_dump()
-    assert differences(old, new) == ["grpo.beta", "seed"]
-    assert differences(old, old) == []
