@@ -142,7 +142,7 @@ class Tracker(AbstractContextManager["Tracker"]):
             self.status("paused", "interrupted")
         elif error is not None:
             self.status("failed", (str(error) or type(error).__name__)[:MESSAGE])
-        self.close(wait_s=60.0 if error is None else 5.0)
+        self.close(wait_s=5.0 if isinstance(error, KeyboardInterrupt) else 60.0)  # who interrupts wants an end
 
     def _add(self, events: list[dict[str, Any]]) -> None:
         events = [{**event, "attempt": self.attempt} for event in events]
