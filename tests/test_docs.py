@@ -123,3 +123,12 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
+
+
+def test_what_the_readme_trains_is_what_the_training_page_trains() -> None:
+    """The page's commands take minutes, and tests/trainer_client/test_training_page.py runs them."""
+    page = (ROOT / "docs/training/README.md").read_text()
+    commands = re.findall(r"^```console\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    lines = [line for block in commands for line in block.splitlines()]
+    assert lines
+    assert [line for line in lines if line not in page] == []

@@ -54,7 +54,10 @@ def asks(model: type[RewardQuery]) -> Callable[[F], F]:
 
 def query_of(request: Request, model: type[Q]) -> Q:
     """The request's query. Raises `Problem` (422) naming the parameter at fault."""
-    return _checked(model, request.scope["query_string"])  # type: ignore[return-value]
+    checked = _checked(model, request.scope["query_string"])
+    if not isinstance(checked, model):
+        raise TypeError(f"the query was read as another model than {model.__name__}")
+    return checked
 
 
 @lru_cache(maxsize=1024)

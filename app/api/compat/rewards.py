@@ -119,12 +119,11 @@ class Asker:
 
 def rewards(results: Sequence[Result], fallback: float | None) -> list[float]:
     """The items' rewards. Raises `Problem`, naming the items, where one is unscored and there is no fallback."""
-    missing = [place for place, result in enumerate(results) if result.score is None]
-    if missing and fallback is None:
-        if len(results) == 1:
-            raise unscored(results[0])
-        raise _several(results, missing)
-    return [fallback if result.score is None else result.score for result in results]  # type: ignore[misc]
+    given = [fallback if result.score is None else result.score for result in results]
+    missing = [place for place, reward in enumerate(given) if reward is None]
+    if missing:
+        raise unscored(results[0]) if len(results) == 1 else _several(results, missing)
+    return [reward for reward in given if reward is not None]
 
 
 def _several(results: Sequence[Result], missing: Sequence[int]) -> Problem:
