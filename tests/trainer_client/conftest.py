@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from tests.service import Service
 from tests.trainer_client.faulty import FaultyService
+from trainer_client import RewardClient
 
 collect_ignore = [] if find_spec("torch") else ["test_advantages.py", "test_losses.py"]
 if not (find_spec("torch") and find_spec("transformers")):
@@ -34,6 +37,19 @@ def sorting(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sorting")
     make(folder)
     return folder
+
+
+@pytest.fixture
+def key(service: Service) -> str:
+    """The admin key of a project of the test's own."""
+    return service.new_project(f"client-{uuid.uuid4().hex}")
+
+
+@pytest.fixture
+def client(service: Service, key: str) -> Iterator[RewardClient]:
+    """A client of the shared service, in a project of the test's own."""
+    with RewardClient(service.url, key) as running:
+        yield running
 
 
 @pytest.fixture

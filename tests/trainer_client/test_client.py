@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -33,18 +31,6 @@ ITEMS: list[dict[str, Any]] = [
     },
     {"id": "chat", "completion": [{"role": "assistant", "content": "\\boxed{42}"}], "reference": "42"},
 ]
-
-
-@pytest.fixture
-def key(service: Service) -> str:
-    """The admin key of a project of the test's own."""
-    return service.new_project(f"client-{uuid.uuid4().hex}")
-
-
-@pytest.fixture
-def client(service: Service, key: str) -> Iterator[RewardClient]:
-    with RewardClient(service.url, key) as running:
-        yield running
 
 
 def test_verdicts_come_typed_in_the_order_of_the_items(client: RewardClient) -> None:

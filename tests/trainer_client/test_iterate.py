@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,6 @@ from trainer_client.training_errors import ConfigError, DataError, RewardError
 
 NEVER = {"kind": "regex", "config": {"pattern": "^x$"}}
 SCORES = st.lists(st.none() | st.sampled_from([0.0, 0.1, 0.5, 1.0]), min_size=2, max_size=9)
-
-
-@pytest.fixture
-def client(service: Service) -> Iterator[RewardClient]:
-    with RewardClient(service.url, service.key) as made:
-        yield made
 
 
 def config(data: Path, folder: Path, *overrides: str, **preference: Any) -> Config:
@@ -143,7 +136,12 @@ def test_where_nothing_can_be_learnt_the_run_says_so(sorting: Path, tmp_path: Pa
 
 
 def test_settled_signals_are_labels_for_kto(
-    sorting: Path, tmp_path: Path, service: Service, client: RewardClient, monkeypatch: pytest.MonkeyPatch
+    sorting: Path,
+    tmp_path: Path,
+    service: Service,
+    key: str,
+    client: RewardClient,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / "labels.jsonl"
     with pytest.raises(DataError, match="there are no signals to learn from: none is settled"):
@@ -157,5 +155,5 @@ def test_settled_signals_are_labels_for_kto(
         sorting, tmp_path / "from-signals", f"data.train={out}", "data.heldout=null", preference={"steps": 2},
     )  # fmt: skip
     monkeypatch.setenv("ASSAY_URL", service.url)
-    monkeypatch.setenv("ASSAY_API_KEY", service.key)
+    monkeypatch.setenv("ASSAY_API_KEY", key)
     assert kto(made).step == 2

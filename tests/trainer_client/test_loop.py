@@ -30,12 +30,6 @@ LOW_FIRST = {"kind": "regex", "config": {"pattern": "^[0-4]"}}
 """A reward that the untrained model gets about half of the time."""
 
 
-@pytest.fixture
-def client(service: Service) -> Iterator[RewardClient]:
-    with RewardClient(service.url, service.key) as made:
-        yield made
-
-
 def config(data: Path, folder: Path, *overrides: str, **grpo: Any) -> Config:
     chosen = {"steps": 2, "prompts": 4, "group": 4, "rewards": [{"verifier": LOW_FIRST}], **grpo}
     return sorting_config(
@@ -111,7 +105,7 @@ def test_a_step_in_which_nothing_teaches_is_skipped_and_counted(
 
 
 def test_each_completion_is_scored_while_others_are_drawn(
-    sorting: Path, tmp_path: Path, service: Service, monkeypatch: pytest.MonkeyPatch
+    sorting: Path, tmp_path: Path, service: Service, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arrived = threading.Event()
     seen: list[bool] = []
@@ -130,7 +124,7 @@ def test_each_completion_is_scored_while_others_are_drawn(
             seen.append(arrived.wait(60))  # the verdict of what has just ended is here before more is drawn
 
     monkeypatch.setattr(Sampler, "generate", in_steps)
-    with Watching(service.url, service.key) as client:
+    with Watching(service.url, key) as client:
         trained(config(sorting, tmp_path / "streams", steps=1), client)
     assert len(seen) > 1
     assert all(seen)

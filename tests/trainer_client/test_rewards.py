@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.service import Service, free_port
+from tests.service import free_port
 from trainer_client import RewardClient
 from trainer_client.config import RewardSection
 from trainer_client.data import Row
@@ -18,12 +17,6 @@ from trainer_client.training_errors import RewardError
 
 EXACT = RewardSection(verifier={"kind": "text"}, weight=2.0)
 LONG = RewardSection(verifier={"kind": "regex", "config": {"pattern": "..."}})
-
-
-@pytest.fixture
-def client(service: Service) -> Iterator[RewardClient]:
-    with RewardClient(service.url, service.key) as made:
-        yield made
 
 
 def groups(second: Any = "bcd") -> list[Group]:
