@@ -97,7 +97,7 @@ def test_a_key_cannot_revoke_itself(project: Project) -> None:
     assert ok(project.delete(f"/keys/{own['id']}", key=project.new_key("admin")))["revoked_at"] is not None
 
 
-@pytest.mark.parametrize("id", [NOBODY, str(uuid.uuid4())])
+@pytest.mark.parametrize("id", [NOBODY, "2f1d7a52-6c0e-4b57-9a3e-8d1c5b90e4f7"])
 def test_a_key_that_does_not_exist_is_a_404(project: Project, id: str) -> None:
     problem(project.delete(f"/keys/{id}"), 404, "not-found")
 

@@ -195,7 +195,9 @@ def test_since_is_inclusive_and_until_exclusive_to_the_millisecond(project: Proj
         assert {found["id"] for found in project.scores(since=shifted)} == ids
 
 
-@pytest.mark.parametrize("id", [NOBODY, str(uuid.uuid4()), "ffffffff-ffff-ffff-ffff-ffffffffffff"])
+@pytest.mark.parametrize(
+    "id", [NOBODY, "2f1d7a52-6c0e-4b57-9a3e-8d1c5b90e4f7", "ffffffff-ffff-ffff-ffff-ffffffffffff"]
+)
 def test_a_score_that_does_not_exist_is_a_404(project: Project, id: str) -> None:
     problem(project.get(f"/scores/{id}"), 404, "not-found")
     problem(project.post(f"/scores/{id}/replay"), 404, "not-found")
