@@ -6,12 +6,14 @@ import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.telemetry import TelemetryConfig
+from prometheus_client import Counter, Histogram
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp
@@ -184,5 +186,11 @@ class Observed:
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
             method = scope["method"] if route != "unknown" else "any"
-            metrics.REQUESTS.labels(method, route, status).inc()
-            metrics.REQUEST_SECONDS.labels(route).observe(time.perf_counter() - started)
+            count, seconds = _request_metrics(method, route, status)
+            count.inc()
+            seconds.observe(time.perf_counter() - started)
+
+
+@cache  # there are as many as routes and statuses; finding them anew costs more than counting
+def _request_metrics(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return metrics.REQUESTS.labels(method, route, status), metrics.REQUEST_SECONDS.labels(route)

@@ -38,6 +38,8 @@ log = structlog.get_logger()
 
 BACKLOG = 2048
 """Connections that wait to be accepted."""
+ACCEPTS = 8
+"""Connections accepted in one turn of the event loop."""
 WATCH_S = 1.0
 """How often the embedded database is looked at."""
 EMBEDDED_CONNECTIONS = 20
@@ -85,12 +87,12 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
         "timeout_keep_alive": 75,
     }
     if settings.workers == 1:
-        uvicorn.Server(uvicorn.Config(create_app(settings), **options)).run(sockets=[listener])  # type: ignore[arg-type]
+        uvicorn.Server(uvicorn.Config(create_app(settings), **options)).run(sockets=_several(listener))  # type: ignore[arg-type]
         return
     with tempfile.TemporaryDirectory(prefix="assay-metrics-") as metrics:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
         config = uvicorn.Config("app.main:create_app", factory=True, workers=settings.workers, **options)  # type: ignore[arg-type]
-        Multiprocess(config, sockets=[listener]).run()
+        Multiprocess(config, sockets=_several(listener)).run()
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -108,6 +110,14 @@ def _listen(settings: Settings) -> socket.socket:
         ) from None
     listener.set_inheritable(True)
     return listener
+
+
+def _several(listener: socket.socket) -> list[socket.socket]:
+    """The listener under several descriptors: uvloop accepts one connection of each in a turn of its loop.
+
+    With one, a flood of fresh connections takes a turn each, and their items meet in small batches only.
+    """
+    return [listener, *(listener.dup() for _ in range(ACCEPTS - 1))]
 
 
 @contextmanager

@@ -71,8 +71,8 @@ class CreateBackend(Strict):
     type: BackendType = Field(
         "verifier",
         description="verifier: a verifier of yours, for the kind `remote`; chat: a language model behind an "
-        "OpenAI-compatible API, for the kind `judge`; reward: a reward model's server, for `reward_model` and "
-        "`process`; local: a reward model that the service serves itself.",
+        "OpenAI-compatible API that chats or embeds texts, for `judge` and `grader`; reward: a reward model's "
+        "server, for `reward_model` and `process`; local: a reward model that the service serves itself.",
     )
     url: BackendUrl | None = Field(
         None,
@@ -271,7 +271,7 @@ async def archive_backend(request: Request, name: str) -> Response:
 @router.post("/backends/{name}/test", response_model=BackendTest, operation_id="test_backend")
 @unrecorded
 async def test_backend(request: Request, name: str) -> Response:
-    """Ask a backend about a made-up item, or a chat model a question; for admin keys of the project `default`.
+    """Ask a backend about a made-up item, or a model a question; for admin keys of the project `default`.
 
     Nothing is recorded.
     """
@@ -323,7 +323,12 @@ async def _ask_chat(backends: Directory, name: str, deadline: float) -> tuple[bo
     """Whether a chat model answers, and what it said and is able to. Raises `BackendError`."""
     # without a seed, so that it is asked and no answer is reused; at the temperature that every model takes
     question = ChatRequest((ChatMessage("user", QUESTION),), max_tokens=100, temperature=1.0)
-    answer = await backends.chat(name, question, deadline=deadline)
+    try:
+        answer = await backends.chat(name, question, deadline=deadline)
+    except BackendError as error:
+        if error.type is not ErrorType.BACKEND_FAULT:
+            raise
+        return await _ask_embedding(backends, name, deadline, error)
     if not answer.text.strip():
         why = (
             "refused"
@@ -338,6 +343,15 @@ async def _ask_chat(backends: Directory, name: str, deadline: float) -> tuple[bo
         return True, f"it answered {wire.quote(answer.text)}; what else it is able to was not found out in time"
     schema, logprobs = ("yes" if one else "no" for one in (able.json_schema, able.logprobs))
     return True, f"it answered {wire.quote(answer.text)}; JSON schemas: {schema}, log-probabilities: {logprobs}"
+
+
+async def _ask_embedding(backends: Directory, name: str, deadline: float, refusal: BackendError) -> tuple[bool, str]:
+    """Whether a model that does not chat embeds a text. Raises `refusal`, its answer to a chat, where it does not."""
+    try:
+        found = await backends.embedding(name, QUESTION, deadline=deadline)
+    except BackendError:
+        raise refusal from None
+    return True, f"it embedded a text: {len(found.vector):,} numbers"
 
 
 def _unknown(name: str) -> Problem:

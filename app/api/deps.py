@@ -49,6 +49,7 @@ class Received(Generic[M]):
     def __init__(self, request: Request, model: type[M]) -> None:
         self._request = request
         self._model = model
+        self._services = services(request)
         self._bytes = 0
         self._done: asyncio.Future[Any] | None = None
 
@@ -85,7 +86,7 @@ class Received(Generic[M]):
         self._done = done
 
     def _hold(self, size: int) -> None:
-        state = services(self._request)
+        state = self._services
         if size > 0 and state.body_bytes + size > state.settings.in_flight_mb * 2**20:
             raise Problem("overloaded", "too many bytes of requests are in flight; send this one again")
         self._bytes += size

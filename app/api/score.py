@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app import wire
 from app.api.deps import Body, Received, authorized, json_response, services, takes
+from app.api.direct import Direct
 from app.api.one_by_one import OneByOne, Unreadable
 from app.auth import Principal
 from app.errors import Problem
@@ -21,7 +22,7 @@ from app.tasks import Inline, Options, Reference, Task
 from verifiers.base import ErrorType, Item, Outcome, Strict
 from verifiers.lent import InlineVerifier
 
-router = APIRouter(tags=["score"])
+router = APIRouter(tags=["score"], route_class=Direct)
 
 MAX_ITEMS = 4096
 MAX_VERIFIERS = 256

@@ -90,9 +90,9 @@ class Writer:
     async def commit(self, batches: Sequence[Batch]) -> None:
         """Write the batches in one transaction, so that one flush to disk serves them all.
 
-        Where the database refuses a row, the batches are written one by one, and the batch with that row row by
-        row: nobody's neighbour is lost. Raises what `faults.may_pass` recognises if the database is away; calling
-        again is safe, since what had been committed is not written twice.
+        Where a row is refused or cannot be encoded, the batches are written one by one, and the batch with that row
+        row by row: nobody's neighbour is lost. Raises what `faults.may_pass` recognises if the database is away;
+        calling again is safe, since what had been committed is not written twice.
         """
         try:
             connection = await self._connected()
@@ -115,7 +115,7 @@ class Writer:
                 ]
                 await _copy(connection, winners)
         except Exception as error:
-            if not is_refused(error):
+            if not _is_of_a_row(error):
                 raise
             for batch in batches:
                 await self._commit_alone(connection, batch)
@@ -126,7 +126,7 @@ class Writer:
                 if await self._claimed(connection, batch):
                     await _copy(connection, [batch])
         except Exception as error:
-            if not is_refused(error):
+            if not _is_of_a_row(error):
                 raise
             # rows that exist already are this batch's own: a commit taken for lost went through after all
             if not await _written(connection, batch):
@@ -167,6 +167,11 @@ class Writer:
     async def close(self) -> None:
         if self._connection is not None:
             await close_raw(self._connection)
+
+
+def _is_of_a_row(error: Exception) -> bool:
+    """Whether what a row holds is at fault. COPY raises as it is what goes wrong while a value is encoded."""
+    return is_refused(error) or isinstance(error, AttributeError | OverflowError | TypeError | ValueError)
 
 
 def _claim_order(batch: Batch) -> tuple[str, str]:
@@ -213,7 +218,7 @@ async def _copied(
             if outcome is not None:
                 await connection.execute(_INSERT_OUTCOMES, *([value] for value in outcome))
     except Exception as error:
-        if not is_refused(error):
+        if not _is_of_a_row(error):
             raise
         return False
     return True

@@ -14,11 +14,13 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
+import uvloop
 from pydantic import SecretStr
 from sqlalchemy import make_url
 
@@ -519,3 +521,32 @@ def test_a_start_that_cannot_be_says_so_in_one_line(tmp_path: Path, variable: st
     assert "Traceback" not in ended.stderr
     assert "sesame" not in ended.stderr
     assert not (tmp_path / "home").exists()
+
+
+# --- accepting connections
+
+
+def test_several_connections_are_accepted_in_one_turn_of_the_loop() -> None:
+    turns = 0
+    accepted: list[int] = []
+
+    class Accepted(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            accepted.append(turns)
+            transport.close()
+
+    async def accept(listener: socket.socket, count: int) -> None:
+        nonlocal turns
+        loop = asyncio.get_running_loop()
+        servers = [await loop.create_server(Accepted, sock=one) for one in supervisor._several(listener)]
+        with contextlib.ExitStack() as clients:
+            for _ in range(count):
+                clients.enter_context(socket.create_connection(listener.getsockname()))
+            while len(accepted) < count:
+                turns += 1
+                await asyncio.sleep(0)
+        for server in servers:
+            server.close()
+
+    uvloop.run(accept(socket.create_server(("127.0.0.1", 0)), 40))
+    assert max(Counter(accepted).values()) >= supervisor.ACCEPTS

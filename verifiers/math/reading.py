@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from verifiers.math.expression import CostlyError, UnreadableError, ValuelessError
 from verifiers.math.scalars import read_scalar
@@ -64,6 +65,8 @@ _CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}(?![0-9])")
 _CLOCK_SIGNS = re.compile(r"\\text|[{} ~]|(?<=[a-z])\.")
 _PUNCTUATION = frozenset("$%-,.;:'\"/()*!?{}")
 _BEFORE_PARAMETERS = ("for", "where", "with", "for all", "for any", ", where", ", with", ", for")
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+"""What most references and many answers are: read as the grammar would read it, at a tenth of the cost."""
 _COMMA = Token("op", ",", False)
 _CUP = Token("cmd", "cup", False)
 
@@ -72,6 +75,13 @@ def read(text: str, *, grouping: bool = True) -> Reading:
     """What an answer says. With `grouping`, `1,234` outside brackets is one number."""
     if len(text) > MAX_CHARS:
         return Reading(text.strip(), None, f"an answer of more than {MAX_CHARS} characters")
+    if _INTEGER.fullmatch(text):
+        number = Fraction(int(text))
+        return Reading(text, Scalar(text, text, ("number", number), number))
+    return _read(text, grouping)
+
+
+def _read(text: str, grouping: bool) -> Reading:
     tokens = tokenize(text, grouping=grouping)
     normal = normal_form(tokens)
     tokens = _with_commas(tokens)

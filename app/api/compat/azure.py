@@ -1,6 +1,7 @@
 """Azure's reinforcement fine-tuning: its endpoint grader.
 
-Written from its documentation: one sample a call, at most 50 a second and 1 MB each, three tries.
+Written from its documentation: one sample a call, at most 50 a second and 1 MB each, three tries, then the rollout is
+discarded.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from app.api.compat.rewards import (
     task,
 )
 from app.api.deps import Received, json_response, takes
+from app.api.direct import Direct
 
-router = APIRouter(prefix="/compat/azure", tags=["compat"])
+router = APIRouter(prefix="/compat/azure", tags=["compat"], route_class=Direct)
 
 PATIENCE_S = 50.0
 
@@ -33,10 +35,13 @@ class AzureChoice(Foreign):
 
 
 class AzureSample(Foreign):
-    """What the model wrote: a chat completion, its text, or both."""
+    """What the model wrote: a chat completion, its text, or both; and the tools that it called."""
 
     choices: list[AzureChoice] = Field(default_factory=list, fail_fast=True)
     output_text: str | None = None
+    output_tools: list[Any] | None = Field(
+        None, description="Taken where the message has no `tool_calls`: those of a whole rollout stand here alone."
+    )
 
 
 class AzureRequest(Foreign):
@@ -92,8 +97,10 @@ async def grade(request: Request) -> Response:
 
 
 def _completion(sample: AzureSample) -> Any:
-    """The message, with its tool calls where it has any; else the text."""
-    message = sample.choices[0].message if sample.choices else None
-    if message is not None and (not sample.output_text or message.get("tool_calls")):
-        return [{"role": "assistant", **message}]
-    return sample.output_text
+    """The message, with tool calls where there are any; else the text."""
+    message = sample.choices[0].message if sample.choices else {}
+    calls = message.get("tool_calls") or sample.output_tools
+    if calls:
+        content = message.get("content") or sample.output_text
+        return [{"role": "assistant", **message, "content": content, "tool_calls": calls}]
+    return sample.output_text or ([{"role": "assistant", **message}] if message else sample.output_text)

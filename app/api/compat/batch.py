@@ -19,11 +19,12 @@ from app.api.compat.rewards import (
     task,
 )
 from app.api.deps import Received, json_response, takes
+from app.api.direct import Direct
 from app.api.one_by_one import OneByOne, Unreadable
 from app.tasks import Task
 from verifiers.base import Prompt
 
-router = APIRouter(prefix="/compat/batch", tags=["compat"])
+router = APIRouter(prefix="/compat/batch", tags=["compat"], route_class=Direct)
 
 PATIENCE_S = 110.0
 

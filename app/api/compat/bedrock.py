@@ -1,6 +1,7 @@
 """Reinforcement fine-tuning on Amazon Bedrock and SageMaker: what the reward Lambda is sent, and answers.
 
-Written from its documentation. A Lambda that forwards its event here and returns the answer is all it takes.
+Written from their documentation, which differ in where the reference stands. A Lambda that forwards its event here
+and returns the answer is all it takes.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from app.api.compat.rewards import (
     task,
 )
 from app.api.deps import Received, json_response, takes
+from app.api.direct import Direct
 from app.api.one_by_one import OneByOne, Unreadable
 from app.tasks import Task
 
-router = APIRouter(prefix="/compat/bedrock", tags=["compat"])
+router = APIRouter(prefix="/compat/bedrock", tags=["compat"], route_class=Direct)
 
 PATIENCE_S = 55.0
 
@@ -38,6 +40,7 @@ class BedrockSample(Foreign):
     metadata: dict[str, Any] = Field(
         default_factory=dict, description="Its `reference_answer` is the reference, or one of the usual names."
     )
+    reference_answer: Any = Field(None, description="The reference where SageMaker puts it, beside the messages.")
 
 
 class BedrockRequest(
@@ -123,5 +126,7 @@ def _task(sample: BedrockSample | Unreadable) -> Task:
         id=sample.id,
         prompt=sample.messages[:-1] or None,
         completion=[last],
-        reference=reference_of(sample.metadata, "reference_answer"),
+        reference=reference_of(sample.metadata, "reference_answer")
+        if sample.reference_answer is None
+        else sample.reference_answer,
     )

@@ -25,11 +25,12 @@ from app.api.compat.rewards import (
     task,
 )
 from app.api.deps import Received, json_response, takes, unrecorded
+from app.api.direct import Direct
 from app.results import Result
 from app.tasks import Task
 from verifiers.base import ErrorType
 
-router = APIRouter(prefix="/compat/nemo-gym", tags=["compat"])
+router = APIRouter(prefix="/compat/nemo-gym", tags=["compat"], route_class=Direct)
 
 PATIENCE_S = 27.0
 """axolotl waits 30 s; NeMo Gym itself waits for as long as it takes: give it `deadline_s`."""

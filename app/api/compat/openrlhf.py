@@ -27,11 +27,12 @@ from app.api.compat.rewards import (
     task,
 )
 from app.api.deps import Received, json_response, takes
+from app.api.direct import Direct
 from app.results import Result
 from app.tasks import Task
 from verifiers.base import GivingWay
 
-router = APIRouter(prefix="/compat/openrlhf", tags=["compat"])
+router = APIRouter(prefix="/compat/openrlhf", tags=["compat"], route_class=Direct)
 
 PATIENCE_S = 170.0
 END_TOKENS = (
@@ -186,7 +187,7 @@ def _ending(ends: tuple[str, ...]) -> re.Pattern[str]:
 def _extra_logs(
     tasks: Sequence[Task], results: Sequence[Result], components: Sequence[str]
 ) -> dict[str, list[float]]:
-    found = [components_of(result) for result in results]
+    found = [components_of(result) for result in results] if components else []
     return {
         **{name: [parts.get(name, 0.0) for parts in found] for name in components},
         "unscored": [float(result.score is None) for result in results],

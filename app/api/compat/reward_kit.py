@@ -25,10 +25,11 @@ from app.api.compat.rewards import (
     task,
 )
 from app.api.deps import Received, json_response, takes
+from app.api.direct import Direct
 from app.results import Result
 from app.tasks import Task
 
-router = APIRouter(prefix="/compat/reward-kit", tags=["compat"])
+router = APIRouter(prefix="/compat/reward-kit", tags=["compat"], route_class=Direct)
 
 PATIENCE_S = 27.0
 

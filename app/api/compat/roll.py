@@ -19,6 +19,7 @@ from app.api.compat.foreign import Foreign
 from app.api.compat.query import RewardQuery, asks, query_of
 from app.api.compat.rewards import components_of, error_of, reference_of, task
 from app.api.deps import Received, json_response, services, takes, unrecorded
+from app.api.direct import Direct
 from app.errors import Problem
 from app.results import Result, from_row
 from app.services import Services
@@ -28,7 +29,7 @@ from app.store.projects import Project
 from app.tasks import Options
 from verifiers.base import clip
 
-router = APIRouter(prefix="/compat/roll", tags=["compat"])
+router = APIRouter(prefix="/compat/roll", tags=["compat"], route_class=Direct)
 
 HEADER = "xrl-authorization"
 """Where its client sends its key (`xrl_authorization` of its settings)."""

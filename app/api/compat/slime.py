@@ -22,9 +22,10 @@ from app.api.compat.rewards import (
     task,
 )
 from app.api.deps import Received, json_response, takes
+from app.api.direct import Direct
 from verifiers.base import Prompt
 
-router = APIRouter(prefix="/compat/slime", tags=["compat"])
+router = APIRouter(prefix="/compat/slime", tags=["compat"], route_class=Direct)
 
 PATIENCE_S = 110.0
 

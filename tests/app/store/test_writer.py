@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from typing import Any, cast
 from uuid import UUID
 
 import asyncpg
@@ -14,6 +15,7 @@ from app.store import projects
 from app.store.database import Database
 from app.store.faults import may_pass
 from app.store.ids import uuid7
+from app.store.tables import scores as score_table
 from app.store.writer import Batch, ScoreRow, Writer
 from tests.app.store.proxy import Proxy, proxied
 from tests.app.store.rows import UNLUCKY, batch, fetch, recorded, refuse_unlucky, transactions
@@ -123,6 +125,22 @@ async def test_text_that_postgresql_cannot_hold_costs_only_its_rows(
     await writer.commit([bad, good])
     assert bad.refused == [0, 1]
     assert await recorded(database, bad) == []
+    assert await recorded(database, good) == [("scored", 3.0)]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("revision", 2**15), ("step", 2**63), ("score", "1.0"), ("verdict", "text"), ("ms", object())],
+)
+async def test_a_row_that_cannot_be_encoded_costs_only_itself(
+    database: Database, project: UUID, writer: Writer, column: str, value: Any
+) -> None:
+    bad, good = batch(project, [1.0, 2.0]), batch(project, [3.0])
+    at = [known.name for known in score_table.columns].index(column)
+    bad.scores[0] = cast(ScoreRow, (*bad.scores[0][:at], value, *bad.scores[0][at + 1 :]))
+    await writer.commit([bad, good])
+    assert (bad.refused, good.refused) == ([0], [])
+    assert await recorded(database, bad) == [("unscored", None), ("scored", 2.0)]
     assert await recorded(database, good) == [("scored", 3.0)]
 
 
