@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from fastapi import APIRouter, Request, Response
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
@@ -35,6 +37,9 @@ MAX_METRICS = 1000
 """Names of metrics that a run may have."""
 MAX_MESSAGE = 10_000
 """Characters."""
+_turns: WeakValueDictionary[tuple[UUID, str], asyncio.Lock] = WeakValueDictionary()
+"""One request of a run at a time: the others would wait for its row in a transaction, each with a connection that is
+then missing to everybody."""
 FIRST_MOMENT, LAST_MOMENT = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 
@@ -241,7 +246,8 @@ async def send_run_events(request: Request, id: RunId) -> Response:
             stale = await store.record(connection, run, events)
             return Answer(200, wire.encode({"run_id": str(run.id), "events": total, "stale": stale}))
 
-        return answered(await answer_once(state.database, who.project.id, body.key, body.sha256, produce))
+        async with _turns.setdefault((who.project.id, id), asyncio.Lock()):
+            return answered(await answer_once(state.database, who.project.id, body.key, body.sha256, produce))
 
 
 def _require_few(sent: Sequence[Event]) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from app import wire
 from app.api.deps import Cursor, Limit, Page, authorized, bad_cursor, json_response, services
@@ -33,18 +33,33 @@ LAST_STEP = 2**63 - 1
 _SAMPLE_CURSOR = re.compile(r"([0-9]{1,19})-([0-9]{1,10})")
 _STEP_CURSOR = re.compile("[0-9]{1,19}")
 
-StepBound = Query(ge=0, le=LAST_STEP, description="Inclusive.")
+FirstStep = Annotated[int, Query(ge=0, le=LAST_STEP, description="Inclusive.")]
+LastStep = Annotated[int | None, Query(ge=0, le=LAST_STEP, description="Inclusive; without it, to the end.")]
+"""Not the highest number by default: a browser rounds it up, and sends what is refused then."""
 
 
 class RunMetrics(BaseModel):
     """Metrics by column, for plots: each has as many values as there are steps."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "steps": [11, 12],
+                    "times": ["2026-01-31T12:00:00+00:00", "2026-01-31T12:00:09+00:00"],
+                    "values": {"reward": [0.5, 0.53], "loss": [0.02, None]},
+                    "not_finite": {"loss": [12]},
+                    "next_cursor": "13",
+                }
+            ]
+        }
+    )
     steps: list[int] = Field(description="In ascending order. Of a block of `every` steps, the last.")
     times: list[datetime]
     values: dict[str, list[float | None]] = Field(
         description="By name; null where the step has no such value, or one that was not finite."
     )
-    not_finite: dict[str, list[int]] = Field(description="By name, the steps whose value was not finite.")
+    not_finite: dict[str, list[int]] = Field(description="By name, those of `steps` at which it was not finite.")
     next_cursor: str | None = Field(description="Send it as `cursor` for the next page.")
 
 
@@ -85,8 +100,8 @@ async def get_run_metrics(
         list[Annotated[str, Field(pattern=RUN)]] | None,
         Query(max_length=MAX_METRICS, description="Metrics to answer, each once; all where none is named."),
     ] = None,
-    from_step: Annotated[int, StepBound] = 0,
-    to_step: Annotated[int, StepBound] = LAST_STEP,
+    from_step: FirstStep = 0,
+    to_step: LastStep = None,
     every: Annotated[
         int,
         Query(ge=1, le=LAST_STEP, description="One point for each block of so many steps: the last values in it."),
@@ -106,11 +121,13 @@ async def get_run_metrics(
         run = await existing_run(connection, who.project.id, id)
         names = list(dict.fromkeys(run.metric_names if name is None else name))
         limit = max(1, min(limit, MAX_CELLS // max(1, len(names))))
-        # a point has a value of each metric at the most, so that this many rows hold one point more than is asked for
-        rows = await store.metrics(
-            connection, run.id, names, store.Steps(first, to_step), every, (limit + 1) * len(names)
-        )
+        # one point more than is asked for tells whether any follow
+        rows = await store.metrics(connection, run.id, names, _steps(first, to_step), every, limit + 1)
     return json_response(wire.encode(await _columns(rows, names, every, limit)))
+
+
+def _steps(first: int, last: int | None) -> store.Steps:
+    return store.Steps(first, LAST_STEP if last is None else last)
 
 
 async def _columns(rows: Sequence[Record], names: Sequence[str], every: int, limit: int) -> dict[str, Any]:
@@ -135,7 +152,7 @@ async def _columns(rows: Sequence[Record], names: Sequence[str], every: int, lim
         times[-1] = max(times[-1], row.at)
         values[row.name][-1] = row.value
         if row.value is None:
-            not_finite.setdefault(row.name, []).append(row.step)
+            not_finite.setdefault(row.name, []).append(len(steps) - 1)
     return _metrics(steps, times, values, not_finite, None)
 
 
@@ -146,11 +163,12 @@ def _metrics(
     not_finite: dict[str, list[int]],
     next_cursor: str | None,
 ) -> dict[str, Any]:
+    """The answer; `not_finite` has positions in `steps`, of which a block's last is known at its end only."""
     return {
         "steps": steps,
         "times": [time.isoformat() for time in times],
         "values": values,
-        "not_finite": not_finite,
+        "not_finite": {name: [steps[place] for place in places] for name, places in not_finite.items()},
         "next_cursor": next_cursor,
     }
 
@@ -159,15 +177,18 @@ def _metrics(
 async def list_run_samples(
     request: Request,
     id: RunId,
-    from_step: Annotated[int, StepBound] = 0,
-    to_step: Annotated[int, StepBound] = LAST_STEP,
-    outcome: Outcome | None = None,
+    from_step: FirstStep = 0,
+    to_step: LastStep = None,
+    outcome: Annotated[Outcome | None, Query(description="Of the verdict.")] = None,
     min_score: Annotated[float | None, Query(allow_inf_nan=False, description="Of the verdict; inclusive.")] = None,
     max_score: Annotated[float | None, Query(allow_inf_nan=False, description="Of the verdict; inclusive.")] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Response:
-    """The completions behind the curves, each with its verdict, reward and advantage, in the order of their steps."""
+    """The completions behind the curves, each with its verdict, reward and advantage, in the order of their steps.
+
+    A page of a search by verdict may hold few, or none, before the last one: `next_cursor` tells.
+    """
     state = services(request)
     who = await authorized(request, "read")
     after = None
@@ -176,17 +197,17 @@ async def list_run_samples(
         if match is None or int(match[1]) > LAST_STEP or int(match[2]) > 2**31 - 1:
             bad_cursor()
         after = (int(match[1]), int(match[2]))
-    wanted = store.SampleFilter(store.Steps(from_step, to_step), outcome, min_score, max_score)
+    wanted = store.SampleFilter(_steps(from_step, to_step), outcome, min_score, max_score)
     async with state.database.begin() as connection:
         await state.settling.catch_up(connection, who.project)
         run = await existing_run(connection, who.project.id, id)
-        rows, more = await store.samples(connection, who.project.id, run.id, wanted, after, limit)
+        rows, place = await store.samples(connection, who.project.id, run.id, wanted, after, limit)
     items: list[str] = []
     turn = GivingWay()
     for row in rows:
         await turn.over()
         items.append(wire.encode(_sample(row)))
-    next_cursor = f"{rows[-1].step}-{rows[-1].sample}" if more else None
+    next_cursor = None if place is None else f"{place[0]}-{place[1]}"
     return json_response(f'{{"items":[{",".join(items)}],"next_cursor":{wire.encode(next_cursor)}}}')
 
 

@@ -124,7 +124,9 @@ class RunDetail(Run):
     counts: RunCounts
     metrics: list[str] = Field(description="The names of its metrics, sorted.")
     resumes: list[RunResume] = Field(description=f"The last {store.SHOWN}, the highest attempt first.")
-    alarms: list[RunAlarm] = Field(description=f"The last {store.SHOWN}, the latest step first.")
+    alarms: list[RunAlarm] = Field(
+        description=f"The last {store.SHOWN}, the latest step first; fewer where they are long."
+    )
 
 
 def _run(row: Record) -> dict[str, Any]:
@@ -234,7 +236,7 @@ def differences(one: Any, other: Any, place: tuple[str, ...] = ()) -> Iterator[t
 @router.get("/runs", response_model=Page[Run], operation_id="list_runs")
 async def list_runs(
     request: Request,
-    status: Status | None = None,
+    status: Annotated[Status | None, Query(description="What has become of them.")] = None,
     name: Annotated[str | None, Query(pattern=RUN, description="What the names begin with.")] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
@@ -249,9 +251,9 @@ async def list_runs(
         except ValueError:
             bad_cursor()
     async with state.database.begin() as connection:
-        rows = await store.list_page(connection, who.project.id, status, name, before, limit + 1)
-    next_cursor = str(rows[limit - 1].id) if len(rows) > limit else None
-    return json_response(wire.encode({"items": [_run(row) for row in rows[:limit]], "next_cursor": next_cursor}))
+        rows, more = await store.list_page(connection, who.project.id, status, name, before, limit)
+    next_cursor = str(rows[-1].id) if more else None
+    return json_response(wire.encode({"items": [_run(row) for row in rows], "next_cursor": next_cursor}))
 
 
 @router.get("/runs/{id}", response_model=RunDetail, operation_id="get_run")

@@ -9,8 +9,8 @@ order in which events come, nor on how often.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from itertools import accumulate
 from math import inf
@@ -76,6 +76,43 @@ class Alarm:
         return self.step, self.name
 
 
+_TYPES = {
+    "step": "bigint",
+    "attempt": "int",
+    "name": "text",
+    "value": "float8",
+    "at": "timestamptz",
+    "sample": "int",
+    "score_id": "uuid",
+    "reward": "float8",
+    "advantage": "float8",
+    "tokens": "int",
+    "finish_reason": "text",
+    "item": "bytea",
+    "message": "bytea",
+    "values": "bytea",
+}
+"""The types of the columns, which have the names of the fields."""
+
+
+def _upsert_statement(table: str, row: type[Metric | Sample | Alarm], key: str, **computed: str) -> str:
+    """SQL that writes many rows, each known by run, step and `key`; `computed` are expressions of SQL, by column."""
+    sent = [field.name for field in fields(row)]
+    arrays = ", ".join(f"CAST(:{name} AS {_TYPES[name]}[])" for name in sent)
+    columns = {name: f"sent.{name}" for name in sent} | computed
+    changes = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in ("step", key))
+    return (
+        f"INSERT INTO {table} AS known (run_id, {', '.join(columns)}) SELECT :run, {', '.join(columns.values())} "  # noqa: S608 - our own names
+        f"FROM unnest({arrays}) AS sent ({', '.join(sent)}) ON CONFLICT (run_id, step, {key}) "
+        f"DO UPDATE SET {changes} WHERE excluded.attempt >= known.attempt"
+    )
+
+
+_UPSERT_METRICS = _upsert_statement("run_metrics", Metric, "name", at="coalesce(sent.at, now())")
+_UPSERT_SAMPLES = _upsert_statement("run_samples", Sample, "sample", recorded_at="now()")
+_UPSERT_ALARMS = _upsert_statement("run_alarms", Alarm, "name", at="coalesce(sent.at, now())")
+
+
 @dataclass(frozen=True, slots=True)
 class StatusChange:
     """What becomes of the run as a whole. `message` is JSON."""
@@ -127,16 +164,16 @@ async def lock(connection: Connection, run_id: UUID) -> Locked:
 
 
 async def record(connection: Connection, run: Locked, events: Events) -> int:
-    """Record events of a run that this transaction holds; how many rows a higher attempt's made void."""
+    """Record events of a run that this transaction holds; how many rows were left out for a higher attempt."""
     await _resume(connection, run.id, events.resumes)
     fences = await _fences(connection, run.id)
     metrics, void_metrics = _standing(events.metrics, fences)
     samples, void_samples = _standing(events.samples, fences)
     alarms, void_alarms = _standing(events.alarms, fences)
     stale = void_metrics + void_samples + void_alarms
-    stale += len(metrics) - await _upsert_metrics(connection, run.id, metrics)
-    stale += len(samples) - await _upsert_samples(connection, run.id, samples)
-    stale += len(alarms) - await _upsert_alarms(connection, run.id, alarms)
+    stale += len(metrics) - await _upsert(connection, _UPSERT_METRICS, run.id, metrics)
+    stale += len(samples) - await _upsert(connection, _UPSERT_SAMPLES, run.id, samples)
+    stale += len(alarms) - await _upsert(connection, _UPSERT_ALARMS, run.id, alarms)
     await _touch(connection, run, events, await _metric_names(connection, run, events, metrics))
     return stale
 
@@ -169,7 +206,7 @@ async def _fences(connection: Connection, run_id: UUID) -> Callable[[int], float
 
 
 def _standing(rows: Sequence[R], fence: Callable[[int], float]) -> tuple[list[R], int]:
-    """Of the rows, one for each key, and how many a later attempt made void."""
+    """Of the rows, one for each key, and how many are left out for a higher attempt."""
     kept: dict[tuple[int, str | int], R] = {}
     void = 0
     for row in rows:
@@ -179,79 +216,19 @@ def _standing(rows: Sequence[R], fence: Callable[[int], float]) -> tuple[list[R]
         known = kept.get(row.key)
         if known is None or row.attempt >= known.attempt:
             kept[row.key] = row
+        else:
+            void += 1
     return list(kept.values()), void
 
 
-async def _upsert_metrics(connection: Connection, run_id: UUID, rows: Sequence[Metric]) -> int:
-    query = (
-        "INSERT INTO run_metrics AS known (run_id, step, name, attempt, value, at) "
-        "SELECT :run, step, name, attempt, value, coalesce(at, now()) FROM unnest(CAST(:steps AS bigint[]), "
-        "CAST(:names AS text[]), CAST(:attempts AS int[]), CAST(:values AS float8[]), "
-        "CAST(:moments AS timestamptz[])) AS row (step, name, attempt, value, at) "
-        "ON CONFLICT (run_id, step, name) DO UPDATE SET attempt = excluded.attempt, value = excluded.value, "
-        "at = excluded.at WHERE excluded.attempt >= known.attempt"
-    )
-    values: dict[str, Sequence[object]] = {
-        "steps": [row.step for row in rows],
-        "names": [row.name for row in rows],
-        "attempts": [row.attempt for row in rows],
-        "values": [row.value for row in rows],
-        "moments": [row.at for row in rows],
-    }
-    return await _upsert(connection, query, run_id, values)
-
-
-async def _upsert_samples(connection: Connection, run_id: UUID, rows: Sequence[Sample]) -> int:
-    query = (
-        "INSERT INTO run_samples AS known (run_id, step, sample, attempt, score_id, reward, advantage, tokens, "
-        "finish_reason, item) SELECT :run, row.* FROM unnest(CAST(:steps AS bigint[]), CAST(:samples AS int[]), "
-        "CAST(:attempts AS int[]), CAST(:score_ids AS uuid[]), CAST(:rewards AS float8[]), "
-        "CAST(:advantages AS float8[]), CAST(:tokens AS int[]), CAST(:reasons AS text[]), CAST(:items AS bytea[])) "
-        "AS row ON CONFLICT (run_id, step, sample) DO UPDATE SET attempt = excluded.attempt, "
-        "score_id = excluded.score_id, reward = excluded.reward, advantage = excluded.advantage, "
-        "tokens = excluded.tokens, finish_reason = excluded.finish_reason, item = excluded.item, "
-        "recorded_at = excluded.recorded_at WHERE excluded.attempt >= known.attempt"
-    )
-    values: dict[str, Sequence[object]] = {
-        "steps": [row.step for row in rows],
-        "samples": [row.sample for row in rows],
-        "attempts": [row.attempt for row in rows],
-        "score_ids": [row.score_id for row in rows],
-        "rewards": [row.reward for row in rows],
-        "advantages": [row.advantage for row in rows],
-        "tokens": [row.tokens for row in rows],
-        "reasons": [row.finish_reason for row in rows],
-        "items": [row.item for row in rows],
-    }
-    return await _upsert(connection, query, run_id, values)
-
-
-async def _upsert_alarms(connection: Connection, run_id: UUID, rows: Sequence[Alarm]) -> int:
-    query = (
-        "INSERT INTO run_alarms AS known (run_id, step, name, attempt, message, values, at) "
-        "SELECT :run, step, name, attempt, message, values, coalesce(at, now()) FROM unnest("
-        "CAST(:steps AS bigint[]), CAST(:names AS text[]), CAST(:attempts AS int[]), CAST(:messages AS bytea[]), "
-        "CAST(:values AS bytea[]), CAST(:moments AS timestamptz[])) "
-        "AS row (step, name, attempt, message, values, at) "
-        "ON CONFLICT (run_id, step, name) DO UPDATE SET attempt = excluded.attempt, message = excluded.message, "
-        "values = excluded.values, at = excluded.at WHERE excluded.attempt >= known.attempt"
-    )
-    values: dict[str, Sequence[object]] = {
-        "steps": [row.step for row in rows],
-        "names": [row.name for row in rows],
-        "attempts": [row.attempt for row in rows],
-        "messages": [row.message for row in rows],
-        "values": [row.values for row in rows],
-        "moments": [row.at for row in rows],
-    }
-    return await _upsert(connection, query, run_id, values)
-
-
-async def _upsert(connection: Connection, query: str, run_id: UUID, values: Mapping[str, Sequence[object]]) -> int:
+async def _upsert(
+    connection: Connection, statement: str, run_id: UUID, rows: Sequence[Metric | Sample | Alarm]
+) -> int:
     """How many rows were written: those whose row of a higher attempt stands are not."""
-    if not any(values.values()):
+    if not rows:
         return 0
-    return (await connection.execute(text(query), {"run": run_id, **values})).rowcount
+    columns = {field.name: [getattr(row, field.name) for row in rows] for field in fields(rows[0])}
+    return (await connection.execute(text(statement), {"run": run_id, **columns})).rowcount
 
 
 async def _metric_names(

@@ -13,6 +13,8 @@ from app.store.database import Connection
 
 PAGE_BYTES = 8 * 2**20
 """Stored bytes of text that a page of samples holds at the most, its last sample aside."""
+MAX_SEARCHED = 50_000
+"""Samples that one page looks through for verdicts that are asked for; each costs a look-up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,28 +30,44 @@ _METRICS = (
     "WHERE run_id = :run AND step BETWEEN :first AND :last AND name = ANY(CAST(:names AS text[])) "
     "ORDER BY step, name LIMIT :limit"
 )
-# The last step of each block first, then its value: no row is sorted, whose count is that of the whole run.
-_METRICS_THINNED = (
-    "SELECT row.step / :every AS block, row.step, row.name, row.value, row.at FROM ("
-    "SELECT name, max(step) AS step FROM run_metrics "
-    "WHERE run_id = :run AND step BETWEEN :first AND :last AND name = ANY(CAST(:names AS text[])) "
-    "GROUP BY step / :every, name ORDER BY step / :every, name LIMIT :limit) AS found "
-    "JOIN run_metrics AS row ON row.run_id = :run AND row.step = found.step AND row.name = found.name "
-    "ORDER BY block, row.name"
-)
+# From block to block by look-ups in the index, so that a page reads its own steps and not the whole run; then the
+# last step of each metric in the block, then its value.
+_METRICS_THINNED = """
+    WITH RECURSIVE blocks (block, number) AS (
+        SELECT min(step) / :every, CAST(1 AS bigint) FROM run_metrics
+        WHERE run_id = :run AND step BETWEEN :first AND :last AND name = ANY(CAST(:names AS text[]))
+        UNION ALL
+        SELECT (
+            SELECT min(step) / :every FROM run_metrics
+            WHERE run_id = :run AND step BETWEEN (block + 1) * :every AND :last
+                AND name = ANY(CAST(:names AS text[]))
+        ), number + 1
+        FROM blocks WHERE number < :points AND block < CAST(:last AS bigint) / :every
+    )
+    SELECT block, row.step, row.name, row.value, row.at
+    FROM blocks CROSS JOIN LATERAL (
+        SELECT name, max(step) AS step FROM run_metrics
+        WHERE run_id = :run AND name = ANY(CAST(:names AS text[])) AND step
+            BETWEEN greatest(:first, block * :every) AND block * :every + least(:last - block * :every, :every - 1)
+        GROUP BY name
+    ) AS found
+    JOIN run_metrics AS row ON row.run_id = :run AND row.step = found.step AND row.name = found.name
+    ORDER BY block, row.name
+"""
 
 
 async def metrics(
-    connection: Connection, run_id: UUID, names: Sequence[str], steps: Steps, every: int, limit: int
+    connection: Connection, run_id: UUID, names: Sequence[str], steps: Steps, every: int, points: int
 ) -> Sequence[Row[Any]]:
-    """Values by step and name (`block`, `step`, `name`, `value`, `at`), up to `limit` of them.
+    """Values by step and name (`block`, `step`, `name`, `value`, `at`): those of `points` blocks, or some more.
 
     Of each metric, a block of `every` steps has the last value in it.
     """
-    values = {"run": run_id, "names": list(names), "first": steps.first, "last": steps.last, "limit": limit}
+    values = {"run": run_id, "names": list(names), "first": steps.first, "last": steps.last}
     if every > 1:
-        return list(await connection.execute(text(_METRICS_THINNED), {**values, "every": every}))
-    return list(await connection.execute(text(_METRICS), values))
+        return list(await connection.execute(text(_METRICS_THINNED), {**values, "every": every, "points": points}))
+    # a step has a value of each metric at the most
+    return list(await connection.execute(text(_METRICS), {**values, "limit": points * len(names)}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +87,10 @@ _VERDICT = (
 )
 _PAGE = (
     "SELECT run_samples.*, verdict.* FROM run_samples {join} JOIN LATERAL {verdict} ON true "
-    "WHERE run_id = :run AND (step, sample) > (:after_step, :after_sample) AND step <= :last {conditions} "
-    "ORDER BY step, sample LIMIT :limit"
+    "WHERE {place} {conditions} ORDER BY step, sample LIMIT :limit"
 )
+_PLACE = "run_id = :run AND (step, sample) > (:after_step, :after_sample) AND step <= :last"
+_END = f"SELECT step, sample FROM run_samples WHERE {_PLACE} ORDER BY step, sample OFFSET :searched LIMIT 1"  # noqa: S608
 # Sizes are told without reading the texts themselves; the first sample is shown whatever its size.
 _SAMPLES = (
     "SELECT found.*, verifier_versions.kind, verifier_versions.version, verifiers.name FROM ("
@@ -94,11 +113,13 @@ async def samples(
     filter: SampleFilter,
     after: tuple[int, int] | None,
     limit: int,
-) -> tuple[Sequence[Row[Any]], bool]:
-    """A page of samples in the order of step and number, each with its verdict, and whether more follow.
+) -> tuple[Sequence[Row[Any]], tuple[int, int] | None]:
+    """A page of samples in the order of step and number, each with its verdict, and the place after which to go on.
 
-    A row has the columns of `run_samples`, the verdict's `outcome`, `score`, `verdict`, `version_id`, `kind`,
-    `version` and `name` (null where the sample has none in this project), and what is kept of the scored item.
+    The place (step and number) is None on the last page. A page that looks for verdicts may be short, or empty,
+    before that. A row has the columns of `run_samples`, the verdict's `outcome`, `score`, `verdict`, `version_id`,
+    `kind`, `version` and `name` (null where the sample has none in this project), and `score_item`, what is kept of
+    the scored item.
     """
     conditions = {
         "outcome = :outcome": filter.outcome,
@@ -106,22 +127,33 @@ async def samples(
         "score <= :max_score": filter.max_score,
     }
     asked = [condition for condition, value in conditions.items() if value is not None]
-    page = _PAGE.format(
-        join="" if asked else "LEFT", verdict=_VERDICT, conditions="".join(f" AND {condition}" for condition in asked)
-    )
     after_step, after_sample = max((filter.steps.first, -1), after or (0, -1))
+    place = {"run": run_id, "after_step": after_step, "after_sample": after_sample, "last": filter.steps.last}
+    end: tuple[int, int] | None = None
+    if asked:
+        found = (await connection.execute(text(_END), {**place, "searched": MAX_SEARCHED - 1})).one_or_none()
+        if found is not None:
+            end = (found.step, found.sample)
+            asked.append("(step, sample) <= (:end_step, :end_sample)")
+    page = _PAGE.format(
+        join="INNER" if asked else "LEFT",
+        verdict=_VERDICT,
+        place=_PLACE,
+        conditions="".join(f" AND {condition}" for condition in asked),
+    )
     values = {
+        **place,
         "project": project_id,
-        "run": run_id,
-        "after_step": after_step,
-        "after_sample": after_sample,
-        "last": filter.steps.last,
         "outcome": filter.outcome,
         "min_score": filter.min_score,
         "max_score": filter.max_score,
+        "end_step": None if end is None else end[0],
+        "end_sample": None if end is None else end[1],
         "limit": limit + 1,
         "bytes": PAGE_BYTES,
     }
     asked_values = {name: value for name, value in values.items() if value is not None}
     rows = list(await connection.execute(text(_SAMPLES.format(page=page)), asked_values))[:limit]
-    return rows, bool(rows) and rows[0].available > len(rows)
+    if rows and rows[0].available > len(rows):
+        end = (rows[-1].step, rows[-1].sample)
+    return rows, end

@@ -8,18 +8,22 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, false, func, or_, select, text
+from sqlalchemy import ColumnElement, Row, Select, Table, false, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from app.store.database import Connection
 from app.store.ids import uuid7
 from app.store.scores import FORGET_BATCH
-from app.store.tables import run_alarms, run_metrics, run_resumes, run_samples, runs
+from app.store.tables import run_metrics, run_resumes, run_samples, runs
 
 Status = Literal["running", "paused", "finished", "failed"]
 
 SHOWN = 100
 """Alarms, and resumes, that a run is shown with: the last ones."""
+SHOWN_BYTES = 2**20
+"""Stored bytes of the alarms that a run is shown with, the last of them aside."""
+PAGE_BYTES = 8 * 2**20
+"""Stored bytes of messages that a page of runs holds at the most, its last run aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +36,15 @@ class Counts:
     alarms: int
 
 
-def _select() -> Select[Any]:
+_LISTED = [runs.c[name] for name in ("id", "name", "status", "message", "attempt", "created_at", "updated_at")]
+"""What a list tells of a run: configurations are large."""
+
+
+def _select(*columns: ColumnElement[Any] | Table) -> Select[Any]:
     """A run with its last step, which two look-ups in indexes tell."""
     last_metric = select(func.max(run_metrics.c.step)).where(run_metrics.c.run_id == runs.c.id).scalar_subquery()
     last_sample = select(func.max(run_samples.c.step)).where(run_samples.c.run_id == runs.c.id).scalar_subquery()
-    return select(runs, func.greatest(last_metric, last_sample).label("last_step"))
+    return select(*columns, func.greatest(last_metric, last_sample).label("last_step"))
 
 
 async def create(
@@ -63,7 +71,7 @@ async def find(connection: Connection, project_id: UUID, id_or_name: str) -> Row
     except ValueError:
         by_id = false()
     query = (
-        _select()
+        _select(runs)
         .where(runs.c.project_id == project_id, or_(by_id, runs.c.name == id_or_name))
         .order_by(runs.c.name == id_or_name)  # where one run's id is another's name
         .limit(1)
@@ -79,32 +87,41 @@ async def list_page(
     prefix: str | None,
     before: UUID | None,
     limit: int,
-) -> Sequence[Row[Any]]:
-    """The project's runs, newest first; `prefix` is of their names."""
-    query = _select().where(runs.c.project_id == project_id).order_by(runs.c.id.desc()).limit(limit)
+) -> tuple[Sequence[Row[Any]], bool]:
+    """The project's runs, newest first, and whether more follow; `prefix` is of their names.
+
+    A page is shorter than `limit` where messages are long.
+    """
+    query = _select(*_LISTED).where(runs.c.project_id == project_id).order_by(runs.c.id.desc()).limit(limit + 1)
     if status is not None:
         query = query.where(runs.c.status == status)
     if prefix is not None:
         query = query.where(func.starts_with(runs.c.name, prefix))
     if before is not None:
         query = query.where(runs.c.id < before)
-    return list(await connection.execute(query))
+    page = query.subquery()
+    newest = page.c.id.desc()
+    size = func.coalesce(func.octet_length(page.c.message), 0)
+    sized = select(
+        page,
+        func.count().over().label("available"),
+        func.sum(size).over(order_by=newest, rows=(None, -1)).label("bytes_before"),
+    ).subquery()
+    shown = select(sized).where(func.coalesce(sized.c.bytes_before, 0) < PAGE_BYTES).order_by(sized.c.id.desc())
+    rows = list(await connection.execute(shown))[:limit]
+    return rows, bool(rows) and rows[0].available > len(rows)
 
 
-# From each step one look-up in an index finds the next, so that counting them costs by steps and not by rows.
+# Steps are counted from the rows of two indexes in their order. To walk from step to step takes less where a step has
+# many rows, but half a minute for a million steps.
 _COUNTS = text(
     """
-    WITH RECURSIVE walk (step) AS (
-        SELECT CAST(-1 AS bigint)
-        UNION ALL
-        SELECT least(
-            (SELECT min(step) FROM run_metrics WHERE run_id = :run AND step > walk.step),
-            (SELECT min(step) FROM run_samples WHERE run_id = :run AND step > walk.step)
-        )
-        FROM walk WHERE step IS NOT NULL
-    )
     SELECT
-        (SELECT count(step) - 1 FROM walk) AS steps,
+        (SELECT count(*) FROM (
+            SELECT step FROM run_metrics WHERE run_id = :run GROUP BY step
+            UNION
+            SELECT step FROM run_samples WHERE run_id = :run GROUP BY step
+        ) AS found) AS steps,
         (SELECT count(*) FROM run_samples WHERE run_id = :run) AS samples,
         (SELECT count(*) FROM run_samples WHERE run_id = :run AND reward IS NULL) AS unscored,
         (SELECT count(*) FROM run_alarms WHERE run_id = :run) AS alarms
@@ -123,15 +140,23 @@ async def resumes(connection: Connection, run_id: UUID) -> Sequence[Row[Any]]:
     return list(await connection.execute(query.order_by(run_resumes.c.attempt.desc()).limit(SHOWN)))
 
 
+# The first is shown whatever its size.
+_ALARMS = text(
+    """
+    SELECT step, attempt, name, message, values, at FROM (
+        SELECT latest.*, sum(octet_length(message) + octet_length(values)) OVER (
+            ORDER BY step DESC, name ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ) AS bytes_before
+        FROM (SELECT * FROM run_alarms WHERE run_id = :run ORDER BY step DESC, name LIMIT :limit) AS latest
+    ) AS sized
+    WHERE coalesce(bytes_before, 0) < :bytes ORDER BY step DESC, name
+    """
+)
+
+
 async def latest_alarms(connection: Connection, run_id: UUID) -> Sequence[Row[Any]]:
-    """The last alarms of a run, the latest step first."""
-    query = (
-        select(run_alarms)
-        .where(run_alarms.c.run_id == run_id)
-        .order_by(run_alarms.c.step.desc(), run_alarms.c.name)
-        .limit(SHOWN)
-    )
-    return list(await connection.execute(query))
+    """The last alarms of a run, the latest step first; fewer than `SHOWN` where they are long."""
+    return list(await connection.execute(_ALARMS, {"run": run_id, "limit": SHOWN, "bytes": SHOWN_BYTES}))
 
 
 async def forget_samples(connection: Connection, now: datetime) -> int:

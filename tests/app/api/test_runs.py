@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from http.client import HTTPException
 from typing import Any
 from urllib.parse import quote, urlencode
+from uuid import UUID
 
 import jsonschema
 import pytest
@@ -191,6 +193,20 @@ def test_answers_are_as_the_document_says(project: Project) -> None:
         check(ok(project.get(run + path)), "get", "/runs/{id}" + path)
 
 
+def test_the_page_of_the_api_tells_every_parameter_and_can_send_its_defaults(project: Project) -> None:
+    document = ok(project.service.get("/openapi.json", key=None))
+    seen = 0
+    for path, methods in document["paths"].items():
+        for parameter in (each for operation in methods.values() for each in operation.get("parameters", ())):
+            default = parameter["schema"].get("default")
+            # JavaScript's integers end there, and the page fills in the defaults
+            assert not isinstance(default, int) or default < 2**53, (path, parameter)
+            if path.startswith("/runs"):
+                assert parameter.get("description"), (path, parameter)
+                seen += 1
+    assert seen > 20
+
+
 # --- events
 
 
@@ -295,6 +311,31 @@ def test_a_service_killed_while_events_come_loses_none_and_counts_each_once(
     ]
 
 
+def wait_for_bodies(service: Service, size: int) -> None:
+    """Until the service holds so many bytes of requests."""
+    limit = time.monotonic() + 300
+    while time.monotonic() < limit:
+        held = re.search(r"^assay_in_flight_bytes (.+)$", service.get("/metrics").body.decode(), re.MULTILINE)
+        if held is not None and float(held[1]) >= size:
+            return
+        time.sleep(0.05)
+    raise AssertionError("the bodies did not come")
+
+
+async def test_requests_that_wait_for_a_run_take_no_connection_from_others(project: Project) -> None:
+    run = begin(project)
+    body = {"events": [sample(1, 0, completion="x" * 100_000)]}
+    async with database_of(project.service) as connection:
+        with ThreadPoolExecutor(24) as pool:
+            async with connection.transaction():
+                await connection.execute("SELECT id FROM runs WHERE id = $1 FOR UPDATE", UUID(run.rpartition("/")[2]))
+                sent = [pool.submit(project.post, f"{run}/events", body) for _ in range(24)]
+                wait_for_bodies(project.service, 24 * 100_000)
+                assert project.get("/runs").status == 200
+            for each in sent:
+                ok(each.result())
+
+
 # --- curves
 
 
@@ -335,6 +376,27 @@ def test_pages_of_a_curve_are_the_whole_of_it(project: Project, every: int) -> N
     assert whole["values"]["rare"] == [rare.get(block) for block in last]
     for limit in (1, 13, len(last)):
         assert columns(project, run, every=every, limit=limit) == whole
+
+
+def test_what_was_not_finite_is_told_by_the_steps_of_the_answer(project: Project) -> None:
+    run = begin(project)
+    send(project, run, metrics(3, kl=1, loss=None), metrics(4, kl=2), metrics(11, loss=None), metrics(15, loss=1))
+    thinned = columns(project, run, every=5)
+    assert thinned["steps"] == [4, 11, 15]
+    assert thinned["values"] == {"kl": [2, None, None], "loss": [None, None, 1]}
+    assert thinned["not_finite"] == {"loss": [4, 11]}
+
+
+def test_what_is_told_of_a_run_stays_small_however_much_it_logs(project: Project) -> None:
+    run = begin(project, config={"a": "x" * 200_000})
+    wide = {f"{n:05}" + "\U0001f600" * 195: 0 for n in range(1000)}
+    for step in range(3):
+        send(project, run, {"type": "alarm", "step": step, "name": "kl", "message": "a" * 10_000, "values": wide})
+    told = project.get(run)
+    assert [alarm["step"] for alarm in ok(told)["alarms"]] == [2]
+    assert ok(told)["counts"]["alarms"] == 3
+    assert len(told.body) < 3_000_000
+    assert len(project.get("/runs").body) < 1000
 
 
 def test_a_run_of_very_many_metrics_is_answered_in_shorter_pages(project: Project) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -169,6 +170,12 @@ async def test_of_one_attempt_the_last_word_stands(database: Database) -> None:
     assert [row[3] for row in found["run_metrics"]] == [None]
 
 
+async def test_what_a_higher_attempt_has_in_the_same_request_is_counted_as_stale(database: Database) -> None:
+    run_id = await new_run(database)
+    assert await record(database, run_id, sample(1, 0, 2), sample(1, 0), metric(1, attempt=3), metric(1)) == 2
+    assert [row[2] for row in (await state(database, run_id))["run_samples"]] == [2]
+
+
 async def test_a_resume_makes_void_what_lower_attempts_did_beyond_it(database: Database) -> None:
     run_id = await new_run(database)
     for step in range(1, 6):
@@ -274,14 +281,52 @@ async def test_counts_are_those_of_the_rows(database: Database) -> None:
         assert await runs.counts(connection, run_id) == runs.Counts(steps=4, samples=2, unscored=1, alarms=1)
 
 
+async def test_runs_with_long_messages_come_in_shorter_pages(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "PAGE_BYTES", 1000)
+    async with database.begin() as connection:
+        project = await projects.create(connection, str(uuid7()), "full", None)
+        assert project is not None
+        sizes = [0, 400, 0, 700, 5000, 0, 600]
+        ids = [(await runs.create(connection, project.id, f"{n}", b"{}", b"{}"))[0] for n in range(len(sizes))]
+    for id, size in zip(ids, sizes, strict=True):
+        if size:
+            await record(database, id, StatusChange(1, "failed", b"x" * size))
+    pages: list[list[str]] = []
+    before, more = None, True
+    while more:
+        async with database.begin() as connection:
+            rows, more = await runs.list_page(connection, project.id, None, None, before, 3)
+        pages.append([row.name for row in rows])
+        before = rows[-1].id
+    assert pages == [["6", "5", "4"], ["3", "2", "1"], ["0"]]
+    monkeypatch.setattr(runs, "PAGE_BYTES", 600)
+    async with database.begin() as connection:
+        rows, more = await runs.list_page(connection, project.id, None, None, None, 100)
+    assert ([row.name for row in rows], more) == (["6"], True)
+
+
+async def test_long_alarms_are_shown_as_far_as_they_fit(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "SHOWN_BYTES", 1000)
+    run_id = await new_run(database)
+    sizes = [10, 600, 500, 5000, 0]
+    await record(database, run_id, *(Alarm(n, 1, "kl", b"x" * size, b"", None) for n, size in enumerate(sizes)))
+    async with database.begin() as connection:
+        assert [row.step for row in await runs.latest_alarms(connection, run_id)] == [4, 3]
+    await record(database, run_id, Resume(2, 2))
+    async with database.begin() as connection:
+        assert [row.step for row in await runs.latest_alarms(connection, run_id)] == [2, 1]
+
+
 # --- reading
 
 
 async def curve(
-    database: Database, run_id: UUID, names: str, steps: Steps | None = None, every: int = 1, limit: int = 1000
+    database: Database, run_id: UUID, names: str, steps: Steps | None = None, every: int = 1, points: int = 1000
 ) -> list[tuple[Any, ...]]:
     async with database.begin() as connection:
-        rows = await run_history.metrics(connection, run_id, list(names), steps or Steps(), every, limit)
+        rows = await run_history.metrics(connection, run_id, list(names), steps or Steps(), every, points)
         return [(row.block, row.step, row.name, row.value) for row in rows]
 
 
@@ -306,17 +351,45 @@ async def test_a_block_of_steps_has_the_last_value_in_it(
     assert found == [(block, step, name, value) for (block, name), (step, value) in sorted(wanted.items())]
 
 
+async def test_blocks_reach_to_the_last_step_there_can_be(database: Database) -> None:
+    run_id = await new_run(database)
+    end = 2**63 - 1
+    await record(database, run_id, metric(0, "a"), metric(end - 1, "a"), metric(end, "b"))
+    assert [row[:3] for row in await curve(database, run_id, "ab", every=end)] == [(0, end - 1, "a"), (1, end, "b")]
+    assert [row[:3] for row in await curve(database, run_id, "ab", every=10)] == [
+        (0, 0, "a"), (end // 10, end - 1, "a"), (end // 10, end, "b"),
+    ]  # fmt: skip
+    assert [row[0] for row in await curve(database, run_id, "ab", every=10, points=1)] == [0]
+    assert await curve(database, run_id, "c", every=10) == await curve(database, run_id, "", every=10) == []
+
+
+async def test_a_page_of_a_thinned_curve_reads_its_own_steps(database: Database) -> None:
+    run_id = await new_run(database)
+    await record(database, run_id, *(metric(step) for step in range(2000)))
+    query = "EXPLAIN (ANALYZE, TIMING OFF) " + run_history._METRICS_THINNED
+    values = {"run": run_id, "names": ["loss"], "first": 0, "last": 2**63 - 1, "every": 10, "points": 5}
+    async with database.begin() as connection:
+        await connection.execute(text("SET LOCAL enable_seqscan = off"))
+        await connection.execute(text("SET LOCAL enable_bitmapscan = off"))
+        plan = [row[0] for row in await connection.execute(text(query), values)]
+    read = [
+        float(found[1]) * float(found[2])
+        for line in plan
+        if "run_metrics" in line and (found := re.search(r"actual rows=([0-9.]+) loops=([0-9]+)", line))
+    ]
+    assert read, plan
+    assert sum(read) < 200, plan
+
+
 async def page_through(
     database: Database, project_id: UUID, run_id: UUID, filter: SampleFilter, limit: int
 ) -> list[list[Any]]:
-    pages = []
-    after, more = None, True
-    while more:
+    pages: list[list[Any]] = []
+    after: tuple[int, int] | None = None
+    while not pages or after is not None:
         async with database.begin() as connection:
-            rows, more = await run_history.samples(connection, project_id, run_id, filter, after, limit)
+            rows, after = await run_history.samples(connection, project_id, run_id, filter, after, limit)
         pages.append(list(rows))
-        if rows:
-            after = (rows[-1].step, rows[-1].sample)
     return pages
 
 
@@ -346,11 +419,41 @@ async def test_a_page_of_long_texts_is_a_short_one(database: Database, monkeypat
     assert [len(page) for page in pages] == [3, 1, 1, 5, 1]
 
 
+async def test_a_page_looks_through_so_many_samples_for_verdicts_and_the_next_goes_on(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_history, "MAX_SEARCHED", 5)
+    run_id = await new_run(database)
+    async with database.begin() as connection:
+        project = await projects.ensure(connection, "one")
+    ids = [uuid7() for _ in range(20)]
+    for n, id in enumerate(ids):
+        await fetch(
+            database,
+            "INSERT INTO scores (project_id, id, batch_id, revision, outcome, score, verdict, ms, cached) "
+            "VALUES (:project, :id, :id, 1, :outcome, :score, '', 1, false) RETURNING id",
+            project=project.id, id=id, outcome="correct" if n in (0, 6, 7, 8, 19) else "incorrect", score=n / 20,
+        )  # fmt: skip
+    await record(database, run_id, *(sample(n // 4, n % 4, score_id=id) for n, id in enumerate(ids)))
+
+    async def numbers(limit: int, **filter: Any) -> list[list[int]]:
+        pages = await page_through(database, project.id, run_id, SampleFilter(Steps(), **filter), limit)
+        return [[row.step * 4 + row.sample for row in page] for page in pages]
+
+    assert await numbers(100, outcome="correct") == [[0], [6, 7, 8], [], [19], []]
+    assert await numbers(2, outcome="correct") == [[0], [6, 7], [8], [], [19]]
+    assert await numbers(100, min_score=0.9, outcome="correct") == [[], [], [], [19], []]
+    assert await numbers(100, max_score=-1.0) == [[], [], [], [], []]
+    assert await numbers(100) == [list(range(20))]
+
+
 async def test_a_verdict_is_looked_up_by_its_id_in_the_partition_that_holds_it(database: Database) -> None:
     run_id = await new_run(database)
     async with database.begin() as connection:
         await connection.execute(text("SET LOCAL enable_seqscan = off"))  # tables are empty here
-        page = run_history._PAGE.format(join="LEFT", verdict=run_history._VERDICT, conditions="")
+        page = run_history._PAGE.format(
+            join="LEFT", verdict=run_history._VERDICT, place=run_history._PLACE, conditions=""
+        )
         values = {"project": run_id, "run": run_id, "after_step": 0, "after_sample": -1, "last": 9, "limit": 10}
         plan = "\n".join(row[0] for row in await connection.execute(text("EXPLAIN " + page), values))
     assert "Nested Loop" in plan, plan
