@@ -372,10 +372,18 @@ def _cache_key(project_id: UUID, resolved: Resolved, item: Item) -> bytes:
 
 def _reused(verdict: Verdict) -> Verdict:
     """A verdict that is given again: what backends took for it was told the first time."""
-    usage = verdict.detail.get("usage")
-    if not isinstance(usage, dict) or not usage.keys() <= USAGE:
-        return verdict
-    return replace(verdict, detail={**verdict.detail, "usage": dict.fromkeys(usage, 0)})
+    nothing = _nothing_used(verdict.detail.get("usage"))
+    return verdict if nothing is None else replace(verdict, detail={**verdict.detail, "usage": nothing})
+
+
+def _nothing_used(usage: Any) -> dict[str, Any] | None:
+    """The same counts at 0, also where they are counted by model; None for what holds no such counts."""
+    if not isinstance(usage, dict) or not usage:
+        return None
+    if usage.keys() <= USAGE:
+        return dict.fromkeys(usage, 0)
+    by_model = {model: _nothing_used(counts) for model, counts in usage.items()}
+    return None if None in by_model.values() else by_model
 
 
 def _raised(resolved: Resolved, error: Exception) -> Verdict:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from app import metrics
 from verifiers.chat import Abilities, ChatAnswer, ChatRequest
+from verifiers.embedding import Embedding
 from verifiers.lent import BackendType, Reward, Solution, StepScores
 
 if TYPE_CHECKING:
@@ -99,6 +100,10 @@ class AccountedBackends:
     async def chat(self, name: str, request: ChatRequest, *, deadline: float) -> ChatAnswer:
         """See `verifiers.lent.Backends`."""
         return await self._directory.chat(name, request, deadline=deadline, account=self._account)
+
+    async def embedding(self, name: str, text: str, *, deadline: float) -> Embedding:
+        """See `verifiers.embedding.Embeds`."""
+        return await self._directory.embedding(name, text, deadline=deadline, account=self._account)
 
     def discard(self, name: str, request: ChatRequest) -> None:
         """See `verifiers.lent.Backends`."""

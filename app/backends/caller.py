@@ -18,6 +18,7 @@ from yarl import URL
 from app import metrics, wire
 from app.backends.addresses import RefusedAddressError, require
 from app.backends.breaker import Breaker
+from app.backends.chat_errors import overflows
 from app.backends.config import BackendLimits
 from app.backends.rates import Rates, TooLateError
 from app.backends.resolver import CheckedResolver, Lookup
@@ -51,7 +52,11 @@ class _PassingError(Exception):
 
 
 class RefusedError(BackendError):
-    """The backend answered with a status of 400 to 499 that is none of those that may pass: 408 and 429."""
+    """The backend refused the request for good.
+
+    By 400 to 499, but for 408 and 429, which may pass; by 501, for it does no such thing; by a 500 that is about too
+    many tokens.
+    """
 
     def __init__(self, message: str, status: int, content: Any) -> None:
         super().__init__(ErrorType.BACKEND_FAULT, message, retryable=False)
@@ -78,6 +83,7 @@ class Caller:
         self.id = id
         self._name = name
         self._url = URL(url)
+        self._places = {"": self._url}
         self._limits = limits
         self._turns = asyncio.Semaphore(max(1, limits.concurrency // workers))
         self._breaker = Breaker()
@@ -123,15 +129,21 @@ class Caller:
         finally:
             self.running -= 1
 
-    async def post(self, encode: Callable[[], bytes], *, deadline: float, tokens: int = 0) -> Any:
+    async def post(self, encode: Callable[[], bytes], *, deadline: float, tokens: int = 0, below: str = "") -> Any:
         """See `verifiers.lent.Backends.post`; raises `RefusedError` for what the backend refused.
 
         `encode` gives the body, when its turn has come: of a thousand that wait, none is held. `tokens` is what each
-        try takes of the backend's tokens per minute.
+        try takes of the backend's tokens per minute. `below` is a path below the backend's URL.
         """
         with self.in_use():
             async with self._turn(deadline):
-                return await self._tried(encode(), deadline, tokens)
+                return await self._tried(self.place(below), encode(), deadline, tokens)
+
+    def place(self, below: str) -> URL:
+        """The URL with a path added to it; its query is kept (`?api-version=...`)."""
+        if below not in self._places:
+            self._places[below] = self._url.joinpath(*below.split("/")).with_query(self._url.query)
+        return self._places[below]
 
     @asynccontextmanager
     async def _turn(self, deadline: float) -> AsyncIterator[None]:
@@ -145,7 +157,7 @@ class Caller:
         finally:
             self._turns.release()
 
-    async def _tried(self, body: bytes, deadline: float, tokens: int) -> Any:
+    async def _tried(self, url: URL, body: bytes, deadline: float, tokens: int) -> Any:
         """The answer, from one of several tries."""
         pause = FIRST_PAUSE_S
         for left in range(self._limits.retries, -1, -1):
@@ -159,7 +171,7 @@ class Caller:
                     "is at its limit of requests or tokens per minute until the deadline"
                 ) from None
             try:
-                answer = await self._observed(body, deadline)
+                answer = await self._observed(url, body, deadline)
             except _PassingError as error:
                 wait = max(error.pause_s, pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load
                 if not left or time.monotonic() + wait >= deadline:
@@ -170,12 +182,12 @@ class Caller:
             pause = min(2 * pause, LAST_PAUSE_S)
         raise AssertionError("the last try returns or raises")
 
-    async def _observed(self, body: bytes, deadline: float) -> Any:
+    async def _observed(self, url: URL, body: bytes, deadline: float) -> Any:
         """One try; the breaker and the metrics hear of it."""
         started = time.monotonic()
         outcome = "unavailable"
         try:
-            answer = await self._once(body, deadline)
+            answer = await self._once(url, body, deadline)
             outcome = "answered"
         except _PassingError as error:
             if error.down:
@@ -196,12 +208,12 @@ class Caller:
             metrics.BACKEND_SECONDS.labels(self._name).observe(time.monotonic() - started)
             metrics.BACKEND_DOWN.labels(self._name).set(self._breaker.open)
 
-    async def _once(self, body: bytes, deadline: float) -> Any:
+    async def _once(self, url: URL, body: bytes, deadline: float) -> Any:
         started = time.monotonic()
         patience = min(self._limits.timeout_s, deadline - started)
         try:
             async with asyncio.timeout(max(0.0, patience)):
-                async with self._session.post(self._url, data=body, allow_redirects=False) as response:
+                async with self._session.post(url, data=body, allow_redirects=False) as response:
                     return await self._answer(response)
         except aiohttp.ServerTimeoutError:
             raise _PassingError("could not be connected to in time", down=True) from None
@@ -223,14 +235,15 @@ class Caller:
 
     async def _answer(self, response: aiohttp.ClientResponse) -> Any:
         status = response.status
-        if status in (408, 429) or status >= 500:
+        if status == 500 and overflows(content := await _refusal(response)):
+            raise self._refused(status, content)
+        if status in (408, 429) or (status >= 500 and status != 501):
             # 500 is about this request, and an answer; the others are about the server
             raise _PassingError(f"answered {status}", down=status > 500, pause_s=_asked_for(response))
         if 300 <= status < 400:
             raise self._fault(f"answered {status}; redirects are not followed")
-        if 400 <= status < 500:
-            said = f"the backend {self._name} answered {status}"
-            raise RefusedError(said, status, await _refusal(response))
+        if status >= 400:
+            raise self._refused(status, await _refusal(response))
         if not 200 <= status < 300:
             raise self._fault(f"answered {status}")
         try:
@@ -244,6 +257,9 @@ class Caller:
 
     def _unavailable(self, what: str, *, retryable: bool = True) -> BackendError:
         return BackendError(ErrorType.BACKEND_UNAVAILABLE, f"the backend {self._name} {what}", retryable=retryable)
+
+    def _refused(self, status: int, content: Any) -> RefusedError:
+        return RefusedError(f"the backend {self._name} answered {status}", status, content)
 
     def _fault(self, what: str) -> BackendError:
         return BackendError(ErrorType.BACKEND_FAULT, f"the backend {self._name} {what}", retryable=False)

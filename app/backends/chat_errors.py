@@ -30,13 +30,15 @@ _OVERFLOW_WORDS = (
     "reduce the length of the messages",  # Groq
     "prompt is too long",  # Anthropic
     "input is too long",  # Bedrock
+    "too large to process",  # llama.cpp, of embeddings; with a 500
+    "must have less than",  # text-embeddings-inference
 )
 _FILTER_CODES = frozenset(
     ("content_filter", "content_policy_violation", "responsibleaipolicyviolation", "invalid_prompt")
 )
 _MODEL_CODES = frozenset(("model_not_found", "notfounderror"))
 SENT = frozenset(
-    ("messages", "max_tokens", "temperature", "top_p", "seed", "response_format", "logprobs", "top_logprobs")
+    ("messages", "max_tokens", "temperature", "top_p", "seed", "response_format", "logprobs", "top_logprobs", "input")
 )
 """Fields of a request, as far as an error may name them."""
 
@@ -66,8 +68,13 @@ class _Said:
         return bool(self.codes & _OVERFLOW_CODES) or any(words in self.message for words in _OVERFLOW_WORDS)
 
 
+def overflows(content: Any) -> bool:
+    """Whether an error is about too many tokens."""
+    return _said(content).overflows
+
+
 def refused(status: int, content: Any) -> ChatError:
-    """What a refusal means: a status of 400 to 499, and the JSON value that came with it."""
+    """What a refusal means: its status, and the JSON value that came with it."""
     type, message = _meaning(status, _said(content))
     return ChatError(type, message, status=status)
 
@@ -79,10 +86,10 @@ def _meaning(status: int, said: _Said) -> tuple[ErrorType, str]:
         return ErrorType.CONTENT_FILTERED, "refused the request by its content filter"
     if status == 403:
         return ErrorType.BACKEND_FAULT, "refused the key, or what it may do (403)"
-    if status in (400, 413, 422) and said.overflows:
+    if status in (400, 413, 422, 500) and said.overflows:
         return ErrorType.CONTEXT_OVERFLOW, "has a model that takes fewer tokens than the request has"
     if status == 404 or said.codes & _MODEL_CODES:
-        return ErrorType.BACKEND_FAULT, f"has no such model, or no chat at its URL ({status})"
+        return ErrorType.BACKEND_FAULT, f"has no such model, or nothing at its URL ({status})"
     if said.field is not None:
         return ErrorType.BACKEND_FAULT, f"does not take {said.field} as it was sent ({status})"
     return ErrorType.BACKEND_FAULT, f"answered {status}"

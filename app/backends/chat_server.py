@@ -18,6 +18,7 @@ from app.backends.caller import Caller, RefusedError
 from app.backends.chat_errors import ChatError, does_not_take, refused
 from app.backends.chat_wire import LimitField, answer_of, body_of, estimated_tokens
 from app.backends.config import Able, ChatModel
+from app.backends.embeddings import Embedder
 from verifiers.base import ErrorType
 from verifiers.chat import Abilities, ChatAnswer, ChatMessage, ChatRequest
 from verifiers.lent import BackendError
@@ -26,6 +27,7 @@ ABILITIES_S = 3_600.0
 """How long what was found out is believed. A failure to find out is believed by nobody."""
 PROBE_S = 60.0
 """What finding out may take."""
+_PATH = "chat/completions"
 _WORD = "zqv"
 _PROBE = (ChatMessage("user", "Say hello."),)
 SCHEMA_PROBE = ChatRequest(
@@ -61,6 +63,7 @@ class ChatServer:
         self._name = name
         self._model = model
         self._answers = answers
+        self.embedder = Embedder(caller, name, model)
         self._limit: LimitField = "max_tokens"
         self._flights: dict[bytes, _Flight] = {}
         self._finding: asyncio.Task[Abilities] | None = None
@@ -197,7 +200,10 @@ class ChatServer:
     async def _posted(self, request: ChatRequest, limit: LimitField, deadline: float, tokens: int) -> Any:
         model = self._model.model
         return await self._caller.post(
-            lambda: wire.encode(body_of(model, request, limit)).encode(), deadline=deadline, tokens=tokens
+            lambda: wire.encode(body_of(model, request, limit)).encode(),
+            deadline=deadline,
+            tokens=tokens,
+            below=_PATH,
         )
 
     def _counted(self, answer: ChatAnswer, estimated: int, account: Account | None) -> ChatAnswer:

@@ -52,7 +52,7 @@ def answer_of(value: Any, request: ChatRequest) -> ChatAnswer:
     if choice.get("error") is not None:
         raise inside(choice["error"])
     message = _object(choice.get("message"), "a message")
-    prompt_tokens, completion_tokens = _usage(answer.get("usage"))
+    prompt_tokens, completion_tokens = usage_of(answer.get("usage"))
     return ChatAnswer(
         text=_text(message, "content") or "",
         finish_reason=_text(choice, "finish_reason"),
@@ -65,14 +65,16 @@ def answer_of(value: Any, request: ChatRequest) -> ChatAnswer:
 
 def estimated_tokens(request: ChatRequest) -> int:
     """About how many tokens a request takes, its whole answer included: 4 ASCII characters or 1 other are one."""
-    count = request.max_tokens
-    for message in request.messages:
-        ascii_only = len(message.content.encode("ascii", "ignore"))
-        count += 8 + ascii_only // 4 + len(message.content) - ascii_only
-    return count
+    return request.max_tokens + sum(8 + tokens_of(message.content) for message in request.messages)
 
 
-def _usage(value: Any) -> tuple[int, int]:
+def tokens_of(text: str) -> int:
+    """About how many tokens a text has."""
+    ascii_only = len(text.encode("ascii", "ignore"))
+    return ascii_only // 4 + len(text) - ascii_only
+
+
+def usage_of(value: Any) -> tuple[int, int]:
     """Prompt and completion tokens; 0 where the server does not count."""
     if value is None:
         return 0, 0

@@ -60,7 +60,10 @@ class BackendLimits(Strict):
     connect_s: float = Field(5.0, ge=0.1, le=60.0, description="Seconds to connect, name lookup included.")
     timeout_s: float = Field(30.0, ge=0.1, le=600.0, description="Seconds for one try, the whole answer included.")
     retries: int = Field(
-        2, ge=0, le=10, description="Further tries after a broken connection, 408, 429 or 5xx, within the deadline."
+        2,
+        ge=0,
+        le=10,
+        description="Further tries after a broken connection, 408, 429 or 5xx but 501, within the deadline.",
     )
     answer_kb: int = Field(
         1_024, ge=1, le=8_192, description="KiB of an answer, decompressed; a larger one is a fault."

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from yarl import URL
 
 from app import wire
 from app.backends.account import Account, count
@@ -27,6 +26,7 @@ from app.store import backends as store
 from app.store.database import Database
 from verifiers.base import ErrorType
 from verifiers.chat import Abilities, ChatAnswer, ChatRequest
+from verifiers.embedding import Embedding
 from verifiers.lent import BackendError, BackendType, Reward, Solution, StepScores
 
 log = structlog.get_logger()
@@ -41,12 +41,6 @@ FIND_S = 10.0
 def place(backend_id: object, url: str, header: str) -> str:
     """What a stored key is bound to."""
     return f"{backend_id}\n{url}\n{header}"
-
-
-def chat_url(base: str) -> str:
-    """Where chat requests are posted to: below the base URL, whose query is kept (`?api-version=...`)."""
-    url = URL(base)
-    return str(url.joinpath("chat", "completions").with_query(url.query))
 
 
 class Directory:
@@ -96,6 +90,11 @@ class Directory:
     ) -> ChatAnswer:
         """See `verifiers.lent.Backends`."""
         return await (await self._chat_server(name, deadline)).chat(request, deadline=deadline, account=account)
+
+    async def embedding(self, name: str, text: str, *, deadline: float, account: Account | None = None) -> Embedding:
+        """See `verifiers.embedding.Embeds`."""
+        server = await self._chat_server(name, deadline)
+        return await server.embedder.embedding(text, deadline=deadline, account=account)
 
     def discard(self, name: str, request: ChatRequest, *, account: Account | None = None) -> None:
         """See `verifiers.lent.Backends`."""
@@ -215,7 +214,7 @@ class Directory:
         caller = Caller(
             backend.id,
             backend.name,
-            chat_url(backend.url) if backend.type == "chat" else backend.url,
+            backend.url,
             BackendLimits.model_validate(backend.limits),
             headers,
             allow_private=backend.allow_private,

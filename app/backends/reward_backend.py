@@ -46,7 +46,7 @@ class RewardBackend:
         try:
             return await self._caller.post(lambda: wire.encode(body).encode(), deadline=deadline)
         except RefusedError as error:
-            if overflowed(error.status, error.content):
+            if error.status == 500 or overflowed(error.status, error.content):
                 message = f"the backend {self._name} takes fewer tokens than the text has"
                 raise BackendError(ErrorType.CONTEXT_OVERFLOW, message, retryable=False) from None
             raise

@@ -41,7 +41,7 @@ def add(
             help="Its URL; of a chat model the base URL, as in https://api.openai.com/v1. A local model has none.",
         ),
     ] = None,
-    type: Annotated[str, typer.Option(help="What it is: verifier, chat, reward or local.")] = "verifier",
+    type: Annotated[str, typer.Option(help="verifier, chat (embeds texts too), reward or local.")] = "verifier",
     model: Annotated[
         str | None, typer.Option(help="The model's name at that server; local: its folder, or owner/name at the hub.")
     ] = None,

@@ -554,6 +554,24 @@ async def test_a_verdict_is_reused(bench: Bench) -> None:
     assert kind.seen["aaa"] == 1
 
 
+@pytest.mark.parametrize(
+    ("usage", "again"),
+    [
+        ({"calls": 2, "cost": 0.5}, {"calls": 0, "cost": 0}),
+        ({"a": {"calls": 2}, "b": {"prompt_tokens": 9}}, {"a": {"calls": 0}, "b": {"prompt_tokens": 0}}),
+        ({"words": 9}, {"words": 9}),
+        ({"a": {"calls": 2}, "words": 9}, {"a": {"calls": 2}, "words": 9}),
+        ({}, {}),
+        (9, 9),
+    ],
+)
+async def test_a_reused_verdict_took_nothing_of_a_backend(bench: Bench, usage: Any, again: Any) -> None:
+    bench.add(always(Verdict(Outcome.SCORED, 0.5, {"usage": usage})))
+    [first] = await bench.verify("a")
+    [second] = await bench.verify("a")
+    assert (verdict(first).detail["usage"], verdict(second).detail["usage"]) == (usage, again)
+
+
 async def test_a_verdict_is_computed_anew_where_asked(bench: Bench) -> None:
     kind = bench.add()
     for _ in range(2):

@@ -18,6 +18,7 @@ from verifiers.grader.config import (
     SingleGrader,
     StringCheckGrader,
 )
+from verifiers.grader.cosine import Cosine
 from verifiers.grader.models import LabelModel, ScoreModel
 from verifiers.grader.multi import Multi
 from verifiers.grader.python_code import PythonCode
@@ -84,7 +85,8 @@ class Grader:
     - `string_check`: `eq`, `ne` (or `neq`), `like` (input contains reference), `ilike` (whatever the case).
     - `text_similarity`: the measures of the kind [`text`](text.md): `fuzzy_match` is its `ratio`, `rouge_1` its
       `token_f1`, and the others have their own names. ROUGE sees neither case nor punctuation, METEOR no case.
-      `cosine` is refused: no backend gives embeddings.
+      `cosine` is that of the angle between the embeddings of both texts, by the model of the
+      [backend](../backends.md#embeddings) that `model` names: from -1 to 1, and -1 for a sample that is empty.
     - `score_model`: `model` is the name of a [backend](../backends.md) of the type `chat`. It is asked for
       `{"steps": [...], "result": number}`; the number is cut to `range`.
     - `label_model`: likewise for one of `labels`; 1 where it is one of `passing_labels`.
@@ -97,11 +99,13 @@ class Grader:
     `detail.fault` has OpenAI's word for what went wrong.
 
     - `sample_parse_error`: the sample is not JSON, has no such field, or called no tool, and a template names it. The
-      candidate's doing: the lowest score (0, or the low end of `range`). In a formula such a grader counts as either
-      end of its scores, whichever makes the whole less, so that `1 - bad` pays nobody for being unreadable.
+      candidate's doing: the lowest score (0, the low end of `range`, -1 of `cosine`). In a formula such a grader
+      counts as either end of its scores, whichever makes the whole less, so that `1 - bad` pays nobody for being
+      unreadable.
     - `invalid_variable_error`: the item lacks what a template names: `unscored`.
     - `model_grader_refusal_error`, `model_grader_parse_error`, `model_grader_server_error`: `unscored`, as for the
-      kind [`judge`](judge.md). OpenAI gives 0 for an answer without a number.
+      kind [`judge`](judge.md). OpenAI gives 0 for an answer without a number. An embedding that is none, is all
+      zeros, or has another length than the other text's is a `backend_fault`.
     - `python_grader_runtime_error`: the function raised, took too long, or returned no number; `unscored`. OpenAI
       gives 0. `python_grader_server_error`: the sandbox cannot run it now.
     - `other_error`: anything else, such as a formula without a value (a division by zero, a number too large).
@@ -158,4 +162,4 @@ def _compiled(grader: SingleGrader, where: str) -> Compiled:
         return LabelModel(grader, where)
     if isinstance(grader, PythonGrader):
         return PythonCode(grader, where)
-    return TextSimilarity(grader, where)
+    return (Cosine if grader.evaluation_metric == "cosine" else TextSimilarity)(grader, where)

@@ -77,7 +77,12 @@ class TextSimilarityGrader(KindConfig):
     name: GraderName = Field("text_similarity", description=NAME)
     input: Templated = Field(description="A template.", examples=["{{sample.output_text}}"])
     reference: Templated = Field(description="A template.", examples=["{{item.answer}}"])
-    evaluation_metric: Metric = Field(description="Which measure; all but cosine, which is refused.")
+    evaluation_metric: Metric = Field(description="Which measure.")
+    model: BackendName | None = Field(
+        None,
+        description="For `cosine`, and only for it: the name of a backend of the type `chat` whose model embeds "
+        "texts. OpenAI's JSON has none, for its model is always text-embedding-3-large.",
+    )
     pass_threshold: float | None = Field(None, description=PASS_THRESHOLD)
 
 
@@ -265,7 +270,8 @@ class GraderConfig(KindConfig):
             {
                 f"{at}/model": one.model
                 for at, one in singles.items()
-                if isinstance(one, ScoreModelGrader | LabelModelGrader)
+                if isinstance(one, ScoreModelGrader | LabelModelGrader | TextSimilarityGrader)
+                and one.model is not None
             },
             backend_types=("chat",),
         )

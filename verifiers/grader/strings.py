@@ -1,4 +1,4 @@
-"""Graders of text: `string_check` and `text_similarity`."""
+"""Graders of text: `string_check`, and `text_similarity` but for `cosine`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ MEASURES: Mapping[Metric, Mapping[str, Any]] = {
     "rouge_5": {"mode": "rouge_5", **_WORDS},
     "rouge_l": {"mode": "rouge_l", **_WORDS},
 }
-"""What the kind `text` calls each measure. ROUGE and METEOR see no case in the packages that define them."""
+"""What the kind `text` calls each measure but `cosine`, which it lacks.
+
+ROUGE and METEOR see no case in the packages that define them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +84,10 @@ class TextSimilarity:
     lowest, highest = 0.0, 1.0
 
     def __init__(self, grader: TextSimilarityGrader, where: str) -> None:
-        measure = MEASURES.get(grader.evaluation_metric)
-        if measure is None:
-            raise ConfigError(
-                "cosine compares embeddings, and no backend here gives them; take fuzzy_match, bleu, gleu, meteor or "
-                "one of rouge_*, or ask a model with score_model",
-                f"{where}/evaluation_metric",
-            )
+        """Raises `ConfigError`."""
+        if grader.model is not None:
+            raise ConfigError(f"{grader.evaluation_metric} asks no model; only cosine does", f"{where}/model")
+        measure = MEASURES[grader.evaluation_metric]
         self._verifier = InlineVerifier(kind="text", config={**measure, "section": "whole"})
         self._sides = Sides.of(grader, where)
 

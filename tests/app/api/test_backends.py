@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.app.api.json_server import JsonServer
 from tests.app.api.support import Project, database_of, ok, problem, rows_with, unique
 from tests.service import Service
 
@@ -272,3 +273,15 @@ def test_life_of_a_chat_model(
     }
     metrics = default_project.get("/metrics", key=None).body.decode()
     assert f'assay_backend_cost_total{{backend="{made["name"]}"}}' in metrics
+
+
+def test_a_model_that_only_embeds_is_tested_by_a_text(default_project: Project) -> None:
+    server = JsonServer("/v1", lambda _: {"data": [{"embedding": [0.5, 1.0]}]})
+    name = unique("embeds")
+    asked = {"name": name, "type": "chat", "url": server.url, "allow_private": True, "chat": {"model": "m"}}
+    ok(default_project.post("/backends", asked), 201)
+    told = ok(default_project.post(f"/backends/{name}/test"))
+    ok(default_project.delete(f"/backends/{name}"))
+    server.close()
+    assert (told["ok"], told["message"]) == (True, "it embedded a text: 2 numbers")
+    assert [sorted(body) for body in server.asked][1:] == [["input", "model"]]

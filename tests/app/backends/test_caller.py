@@ -19,6 +19,8 @@ from verifiers.base import ErrorType
 from verifiers.lent import BackendError
 
 UNAVAILABLE, FAULT = ErrorType.BACKEND_UNAVAILABLE, ErrorType.BACKEND_FAULT
+OVERFLOW = {"error": {"message": "input (601 tokens) is too large to process.", "code": 500}}
+"""With a 500, from llama.cpp."""
 
 
 async def refused(url: str, seconds: float = 20.0, body: bytes = b"{}", **more: Any) -> BackendError:
@@ -155,6 +157,13 @@ async def test_trouble_that_passes(trouble: Any) -> None:
     async with serving(handle) as server:
         error = await refused(server.url(), retries=1)
     assert (error.type, error.retryable, count) == (UNAVAILABLE, True, 2)
+
+
+@pytest.mark.parametrize("refusal", [answer(status=501), answer(OVERFLOW, 500), answer(status=400)])
+async def test_what_would_be_refused_again_is_not_tried_again(refusal: bytes) -> None:
+    async with serving(answering(refusal, answer())) as server:
+        error = await refused(server.url())
+    assert (error.type, error.retryable, len(server.requests)) == (FAULT, False, 1)
 
 
 async def test_what_a_backend_asks_to_wait_for_is_waited_for_or_given_up() -> None:
@@ -327,7 +336,9 @@ class TestBreaker:
             assert await asyncio.gather(*(post(it) for _ in range(20))) == [OK] * 20
             assert REGISTRY.get_sample_value("assay_backend_down", {"backend": "it"}) == 0
 
-    @pytest.mark.parametrize("response", [answer(status=500), answer(status=429), answer(b"no"), answer(status=400)])
+    @pytest.mark.parametrize(
+        "response", [answer(status=code) for code in (400, 429, 500, 501)] + [answer(b"no"), answer(OVERFLOW, 500)]
+    )
     async def test_what_an_answer_is_about_does_not_make_it_down(self, response: bytes) -> None:
         async with serving(answering(response)) as server, calling(server.url(), retries=0) as it:
             for _ in range(2 * breaker.FAILURES):

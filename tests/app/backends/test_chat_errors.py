@@ -59,6 +59,18 @@ OVERFLOWS: list[tuple[int, Any]] = [
     (413, openai("prompt is too long: 213462 tokens > 200000 maximum")),
     (400, {"detail": "the context window is full"}),
     (400, "context length exceeded"),
+    (
+        500,
+        {
+            "error": {
+                "code": 500,
+                "message": "input (601 tokens) is too large to process. increase the physical batch size (current "
+                "batch size: 512)",
+                "type": "server_error",
+            }
+        },
+    ),  # llama.cpp, of embeddings
+    (413, {"error": "Input validation error: `inputs` must have less than 512 tokens. Given: 3001"}),  # TEI
 ]
 
 
@@ -89,10 +101,10 @@ REFUSALS: list[tuple[int, Any, ErrorType, str]] = [
         404,
         openai("The model s3cret does not exist", "model_not_found"),
         FAULT,
-        "has no such model, or no chat at its",
+        "has no such model, or nothing at its",
     ),
-    (400, openai("no s3cret", "model_not_found"), FAULT, "has no such model, or no chat at its URL (400)"),
-    (404, None, FAULT, "has no such model, or no chat at its URL (404)"),
+    (400, openai("no s3cret", "model_not_found"), FAULT, "has no such model, or nothing at its URL (400)"),
+    (404, None, FAULT, "has no such model, or nothing at its URL (404)"),
     (400, openai("s3cret", "unsupported_value", param="temperature"), FAULT, "does not take temperature as it was"),
     (400, openai("s3cret", "unsupported_value", param="s3cret"), FAULT, "answered 400"),
     (402, openai("s3cret"), FAULT, "answered 402"),
@@ -142,7 +154,7 @@ def test_errors_inside_an_answer(error: Any, type: ErrorType, message: str, retr
 
 def test_fields_that_errors_may_name_are_those_that_are_sent() -> None:
     whole = request(seed=1, json_schema={}, top_logprobs=1)
-    assert body_of("m", whole).keys() - {"model"} == SENT
+    assert body_of("m", whole).keys() - {"model"} | {"input"} == SENT, "`input` is of embeddings"
 
 
 def test_a_model_that_has_another_name_for_the_limit() -> None:

@@ -13,13 +13,13 @@ from pydantic import SecretStr
 from app import wire
 from app.backends import directory
 from app.backends.config import BackendLimits, ChatModel
-from app.backends.directory import Directory, chat_url, place
+from app.backends.directory import Directory, place
 from app.backends.secrets import Secret, Vault
 from app.store import backends as store
 from app.store.database import Database
 from app.store.ids import uuid7
 from tests.app.backends.chat_support import completion, request
-from tests.app.backends.support import OK, answer, answering, serving
+from tests.app.backends.support import OK, answer, answering, calling, serving
 from verifiers.base import ErrorType
 from verifiers.lent import BackendError
 
@@ -176,8 +176,10 @@ async def test_a_dead_backend_holds_up_no_other(database: Database) -> None:
         ("https://a.example/d/x%2Fy?api-version=1", "https://a.example/d/x%2Fy/chat/completions?api-version=1"),
     ],
 )
-def test_chat_requests_go_below_the_base_url(base: str, url: str) -> None:
-    assert chat_url(base) == url
+async def test_chat_requests_go_below_the_base_url(base: str, url: str) -> None:
+    async with calling(base) as caller:
+        assert str(caller.place("chat/completions")) == url
+        assert str(caller.place("")) == base
 
 
 async def test_a_chat_model_is_found_by_its_type(database: Database) -> None:

@@ -9,7 +9,6 @@ import uuid
 
 import pytest
 
-from app.backends.directory import chat_url
 from tests.app.backends.chat_support import ask, chatting, request
 from tests.app.backends.model_server import CONTEXT
 from tests.service import Service
@@ -22,7 +21,7 @@ SLOW = 300.0
 
 
 async def test_it_answers_and_counts(smollm2: str) -> None:
-    async with chatting(chat_url(smollm2), price_in=1.0, price_out=2.0, timeout_s=SLOW) as it:
+    async with chatting(smollm2, price_in=1.0, price_out=2.0, timeout_s=SLOW) as it:
         answer = await ask(it, request("What is the capital of France?", max_tokens=12), SLOW)
         again = await ask(it, request("What is the capital of France?", max_tokens=12), SLOW)
     assert answer.text.strip(), "what it says is another matter"
@@ -34,7 +33,7 @@ async def test_it_answers_and_counts(smollm2: str) -> None:
 
 
 async def test_its_abilities_are_found_out(smollm2: str) -> None:
-    async with chatting(chat_url(smollm2), timeout_s=SLOW) as it:
+    async with chatting(smollm2, timeout_s=SLOW) as it:
         assert await it.abilities() == Abilities(json_schema=True, logprobs=True)
 
 
@@ -45,14 +44,14 @@ async def test_its_answer_is_bound_to_a_schema(smollm2: str) -> None:
         "required": ["verdict"],
         "additionalProperties": False,
     }
-    async with chatting(chat_url(smollm2), timeout_s=SLOW) as it:
+    async with chatting(smollm2, timeout_s=SLOW) as it:
         answer = await ask(it, request("Is water wet?", max_tokens=40, json_schema=schema), SLOW)
     assert json.loads(answer.text)["verdict"] in ("yes", "no")
     assert answer.finish_reason == "stop"
 
 
 async def test_its_log_probabilities_are_those_of_its_tokens(smollm2: str) -> None:
-    async with chatting(chat_url(smollm2), timeout_s=SLOW) as it:
+    async with chatting(smollm2, timeout_s=SLOW) as it:
         answer = await ask(it, request("Is water wet? Answer yes or no.", max_tokens=3, top_logprobs=20), SLOW)
     assert "".join(token.text for token in answer.tokens).startswith(answer.text)
     for token in answer.tokens:
@@ -63,14 +62,14 @@ async def test_its_log_probabilities_are_those_of_its_tokens(smollm2: str) -> No
 
 
 async def test_too_many_tokens_are_told_as_such(smollm2: str) -> None:
-    async with chatting(chat_url(smollm2), timeout_s=SLOW) as it:
+    async with chatting(smollm2, timeout_s=SLOW) as it:
         with pytest.raises(BackendError, match="fewer tokens than the request has") as raised:
             await ask(it, request("word " * 2 * CONTEXT), SLOW)
         assert (raised.value.type, raised.value.retryable) == (ErrorType.CONTEXT_OVERFLOW, False)
 
 
 async def test_a_schema_that_it_does_not_know_is_a_fault(smollm2: str) -> None:
-    async with chatting(chat_url(smollm2), timeout_s=SLOW) as it:
+    async with chatting(smollm2, timeout_s=SLOW) as it:
         with pytest.raises(BackendError, match="answered 400") as raised:
             await ask(it, request(json_schema={"type": "nonsense"}), SLOW)
         assert raised.value.type is ErrorType.BACKEND_FAULT
@@ -79,7 +78,7 @@ async def test_a_schema_that_it_does_not_know_is_a_fault(smollm2: str) -> None:
 async def test_many_at_once_each_get_their_own(smollm2: str) -> None:
     """With the schema, each answer must repeat what its own request asked for."""
     words = ["red", "green", "blue", "black", "white", "pink", "brown", "grey"]
-    async with chatting(chat_url(smollm2), timeout_s=SLOW, concurrency=8) as it:
+    async with chatting(smollm2, timeout_s=SLOW, concurrency=8) as it:
         asked = [request("Say it.", max_tokens=40, json_schema={"enum": [word]}) for word in words]
         answers = await asyncio.gather(*(ask(it, one, SLOW) for one in asked))
     assert [json.loads(answer.text) for answer in answers] == words

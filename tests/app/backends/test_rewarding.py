@@ -18,7 +18,17 @@ from pydantic import ValidationError
 
 from app import wire
 from app.backends.local import LocalOptions
-from app.backends.rewarding import SEPARATOR, RewardServer, RewardType, ServedModel, overflowed, without
+from app.backends.reward_backend import RewardBackend
+from app.backends.rewarding import (
+    SEPARATOR,
+    RewardOptions,
+    RewardServer,
+    RewardType,
+    ServedModel,
+    overflowed,
+    without,
+)
+from tests.app.backends.support import answer, answering, calling, serving
 from verifiers.base import ErrorType
 from verifiers.lent import BackendError, Reward, Solution
 
@@ -140,6 +150,17 @@ async def test_each_conversation_is_a_request_of_its_own_and_keeps_its_place() -
     assert [reward.score for reward in rewards] == [None if n == 3 else float(n) for n in range(20)]
     assert rewards[3].error is not None
     assert rewards[3].error.type is ErrorType.CONTEXT_OVERFLOW
+
+
+async def test_too_many_tokens_that_a_server_tells_by_a_500() -> None:
+    """As llama.cpp does; asked once, for it would say so again."""
+    said = answer({"error": {"message": "input (601 tokens) is too large to process.", "code": 500}}, 500)
+    async with serving(answering(said)) as server, calling(server.url()) as caller:
+        backend = RewardBackend(caller, "it", RewardOptions(api="classify"))
+        [reward] = await backend.rewards([[{"role": "assistant", "content": "a"}]], deadline=time.monotonic() + 20)
+    assert reward.error is not None
+    assert (reward.error.type, len(server.requests)) == (ErrorType.CONTEXT_OVERFLOW, 1)
+    assert str(reward.error) == "the backend it takes fewer tokens than the text has"
 
 
 async def test_steps() -> None:

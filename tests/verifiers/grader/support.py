@@ -18,8 +18,8 @@ def check(operation: str = "eq", text: str = SAMPLE, reference: str = ANSWER) ->
     return {"type": "string_check", "name": "check", "operation": operation, "input": text, "reference": reference}
 
 
-def alike(metric: str, text: str = SAMPLE, reference: str = ANSWER) -> dict[str, Any]:
-    return {"type": "text_similarity", "evaluation_metric": metric, "input": text, "reference": reference}
+def alike(metric: str, text: str = SAMPLE, reference: str = ANSWER, **more: Any) -> dict[str, Any]:
+    return {"type": "text_similarity", "evaluation_metric": metric, "input": text, "reference": reference, **more}
 
 
 def multi(formula: str, **graders: dict[str, Any]) -> dict[str, Any]:

@@ -407,6 +407,17 @@ def test_bedrock_wants_the_assistants_message_last(project: Project) -> None:
     assert answer["metrics_list"] == [{"name": "unscored", "value": 1.0, "type": "Metric"}]
 
 
+def test_sagemaker_puts_the_reference_beside_the_messages(project: Project) -> None:
+    right = {"messages": _said(RIGHT), "reference_answer": "42"}
+    samples = [
+        {"id": "a", **right},
+        {"id": "b", **right, "metadata": {"reference_answer": "41", "my_key": 1}},
+        {"id": "c", "messages": _said(RIGHT), "reference_answer": "41"},
+    ]
+    answers = ok(project.post("/compat/bedrock/math", samples))
+    assert [(one["id"], one["aggregate_reward_score"]) for one in answers] == [("a", 1.0), ("b", 1.0), ("c", 0.0)]
+
+
 def test_nemo_gym_repeats_the_request(project: Project) -> None:
     body = PROTOCOLS["nemo-gym"].body(RIGHT, "42") | {"row": {"x": [1]}, "instance_config": {"y": 2}}
     answer = ok(project.post("/compat/nemo-gym/math/verify", body))
@@ -440,6 +451,21 @@ def test_azure_reads_the_message_where_the_text_is_empty(project: Project) -> No
     body = PROTOCOLS["azure"].body(RIGHT, "42")
     body["sample"]["output_text"] = ""
     assert ok(project.post("/compat/azure/math", body))["score"] == 1.0
+
+
+@pytest.mark.parametrize("choices", [[], [{"message": {"role": "assistant", "content": "Done.", "tool_calls": []}}]])
+def test_azure_reads_the_tools_that_a_rollout_called(project: Project, choices: Any) -> None:
+    tools = [
+        {"type": "function", "function": {"name": "book", "parameters": {"type": "object", "properties": {"n": {}}}}}
+    ]
+    name = unique("calls")
+    ok(project.post("/verifiers", {"name": name, "kind": "tool_call", "config": {"tools": tools}}), 201)
+    call = {"id": "1", "type": "function", "function": {"name": "book", "arguments": '{"n": 2}'}}
+    sample = {"choices": choices, "output_text": "Done.", "output_tools": [call]}
+    item = {"reference_answer": {"calls": [{"name": "book", "arguments": {"n": 2}}]}}
+    assert ok(project.post(f"/compat/azure/{name}", {"sample": sample, "item": item}))["score"] == 1.0
+    sample["output_tools"] = []
+    assert ok(project.post(f"/compat/azure/{name}", {"sample": sample, "item": item}))["score"] == 0.0
 
 
 def test_nemo_gym_scores_tool_calls(project: Project) -> None:
