@@ -27,6 +27,7 @@ from examples.sorting.make import CHARACTERS, tokenizer
 from trainer_client.config import Config, from_fields
 from trainer_client.loop import Grpo
 from trainer_client.results import Verdict
+from trainer_client.rollout_file import RolloutFile
 
 PROMPTS, GROUP, TOKENS, STEPS = 32, 8, 16, 6
 STAGGERED = 48
@@ -61,7 +62,7 @@ class Local:
 class Blocking(Grpo):
     """The same loop, but for rewards: they are asked for once all is drawn."""
 
-    def _scored_groups(self, places: Sequence[int]) -> Any:
+    def _scored_groups(self, places: Sequence[int], kept: RolloutFile) -> Any:
         sends: list[tuple[Any, ...]] = []
         send, wait = self.rewards.send, self.rewards.wait
 
@@ -75,7 +76,7 @@ class Blocking(Grpo):
 
         self.rewards.send, self.rewards.wait = later, all_at_once  # type: ignore[method-assign, assignment]
         try:
-            return super()._scored_groups(places)
+            return super()._scored_groups(places, kept)
         finally:
             self.rewards.send, self.rewards.wait = send, wait  # type: ignore[method-assign]
 

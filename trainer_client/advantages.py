@@ -7,6 +7,7 @@ prompt: any integers, in any order, groups of any size.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
@@ -40,8 +41,7 @@ def group_advantages(scores: Tensor, groups: Tensor, *, deviation: bool = True) 
 
 def leave_one_out(scores: Tensor, groups: Tensor) -> Tensor:
     """RLOO (arXiv 2402.14740): the score less the mean of its group's *other* scores, `[B]`; 0 if not `usable`."""
-    group = _Groups(scores, groups)
-    return (group.centred() * group.counts / (group.counts - 1).clamp(min=1)).float()
+    return _Groups(scores, groups).against_others().float()
 
 
 def reinforce_advantages(scores: Tensor, mask: Tensor, kl: Tensor | None = None, beta: float = 0.0) -> Tensor:
@@ -68,7 +68,7 @@ def whiten(values: Tensor, mask: Tensor) -> Tensor:
 
 def penalised(scores: Tensor, kl: Tensor, mask: Tensor, beta: float) -> Tensor:
     """RLOO's reward: the score less beta times the sequence's `kl` (k1: `old_logp - ref_logp`, summed), `[B]`."""
-    return (scores.double() - beta * torch.where(mask.bool(), kl.double(), 0).sum(dim=1)).float()
+    return scores.double() - beta * torch.where(mask.bool(), kl.double(), 0).sum(dim=1)
 
 
 def estimate(algorithm: Algorithm, scores: Tensor, groups: Tensor, mask: Tensor, kl: Tensor | None = None) -> Tensor:
@@ -127,19 +127,17 @@ def step_advantages(
     the sum over steps that end at or after t of the step's score less its baseline, plus the leave-one-out outcome.
     The baseline is the mean over the group's other completions of each one's mean step score; where none of them has
     steps there is nothing to compare with, and the steps do not count. Rows not `usable` are 0 and in no baseline.
+    Where all outcomes of a group are equal, and all its step scores, it gets exactly 0.
     """
     device = outcomes.device
-    means = torch.tensor(
-        [sum(score for score, _ in row) / len(row) if row else torch.nan for row in steps], device=device
-    )
+    means = torch.tensor([_mean([score for score, _ in row]) for row in steps], dtype=torch.float64, device=device)
     counted = _Groups(torch.where(usable(outcomes, groups), means, torch.nan), groups)
-    others = counted.counts - 1
-    baselines = (counted.sums(counted.values) - counted.values) / others.clamp(min=1)
+    ahead = counted.against_others()
     at_ends = torch.zeros((len(steps), length), dtype=torch.float64, device=device)
     for row, (row_steps, comparable) in enumerate(zip(steps, counted.usable.tolist(), strict=True)):
         if comparable:
-            for score, token in row_steps:
-                at_ends[row, token] += score - baselines[row]
+            for score, token in row_steps:  # the score less its baseline, both against the row's own mean
+                at_ends[row, token] += (score - means[row]) + ahead[row]
     return (_from_here_on(at_ends) + leave_one_out(outcomes, groups).double().unsqueeze(1)).float()
 
 
@@ -156,18 +154,19 @@ def character_ends(token_ids: Sequence[int], decode: Callable[[list[int]], str])
     """How many characters of the completion's text are complete after each of its tokens.
 
     Computed from the ids that were sampled, never by tokenising the text again. A character whose bytes are split
-    over tokens counts with the last of them (a prefix that ends in one decodes to U+FFFD), and a special token that
-    `decode` leaves out adds nothing. Each step decodes a short window with context before it, since some tokenisers
-    drop a space at the start of what they decode.
+    over tokens counts with the last of them (a prefix that ends within one decodes to U+FFFD at its end), and a
+    special token that `decode` leaves out adds nothing. Each step decodes a short window with context before it,
+    since some tokenisers drop a space at the start of what they decode.
     """
     ends: list[int] = []
     length = context = done = 0
     for index in range(len(token_ids)):
         text = decode(list(token_ids[context : index + 1]))
-        if not text.endswith("�"):
-            length += len(text) - len(decode(list(token_ids[context:done])))
-            context, done = done, index + 1
-        ends.append(length)
+        complete = text.rstrip("�")
+        now = length + len(complete) - len(decode(list(token_ids[context:done])))
+        if complete == text:
+            length, context, done = now, done, index + 1
+        ends.append(max(now, length))
     if done < len(token_ids):  # bytes at the end that never become a character stand in the text as U+FFFD
         ends[-1] = len(decode(list(token_ids)))
     return ends
@@ -194,9 +193,20 @@ class _Groups:
         unequal = self.usable & (self._lowest(self.values) != -self._lowest(-self.values))
         return torch.where(unequal, self.values - self.sums(self.values) / self.counts.clamp(min=1), 0)
 
+    def against_others(self) -> Tensor:
+        """Values less the mean of their group's others; exactly 0 where `centred` is."""
+        return self.centred() * self.counts / (self.counts - 1).clamp(min=1)
+
     def _lowest(self, values: Tensor) -> Tensor:
         start = torch.full_like(values, torch.inf)
         return start.scatter_reduce(0, self.index, torch.where(self.usable, values, torch.inf), "amin")[self.index]
+
+
+def _mean(scores: Sequence[float]) -> float:
+    """Their mean, which is exact where all are equal; NaN for none."""
+    if not scores:
+        return math.nan
+    return scores[0] + math.fsum(score - scores[0] for score in scores) / len(scores)
 
 
 def _from_here_on(values: Tensor) -> Tensor:

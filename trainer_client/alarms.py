@@ -139,12 +139,13 @@ class Monitor:
         held_out = seen[HELD_OUT]
         best = self._best_held_out = max(held_out, held_out if self._best_held_out is None else self._best_held_out)
         rewards, self._rewards = self._rewards, []
-        if rule.threshold is None or not rewards:
-            self._good["reward_hacking"] = step
+        if rule.threshold is None or not rewards:  # of an evaluation without a new reward nothing is known
+            if not self._streaks.get("reward_hacking"):
+                self._good["reward_hacking"] = step
             return None
         proxy, start = sum(rewards) / len(rewards), self._first[PROXY]
         fell = _at_least(best - held_out, rule.drop)
-        flat = held_out - self._first[HELD_OUT] <= rule.flat
+        flat = _at_least(rule.flat, held_out - self._first[HELD_OUT])
         return self._count(
             "reward_hacking",
             step,

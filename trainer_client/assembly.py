@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,12 +12,16 @@ from typing import Any
 
 import torch
 
-from trainer_client.config import Config
+from trainer_client.config import Config, SamplingSection
 from trainer_client.data import PromptEncoder, Row, hold_out, read_rows
 from trainer_client.heldout import refuse_overlap
-from trainer_client.model import context_length, end_ids, load_policy, load_tokenizer
+from trainer_client.logprobs import values_of
+from trainer_client.model import check_vocabulary, context_length, end_ids, load_policy, load_tokenizer
 from trainer_client.rollout import Sampler
-from trainer_client.training_errors import ConfigError, MemoryLimitError
+from trainer_client.training_errors import ConfigError, DataError, MemoryLimitError, ModelError, NotFiniteError
+
+MOST_APART = 0.5
+"""Nats a token that sampled and computed log-probabilities may be apart on the average; about 0.02 in bfloat16."""
 
 
 @dataclass(slots=True)
@@ -40,13 +45,11 @@ class Parts:
 
 def assemble(config: Config) -> Parts:
     """The parts of a run that samples. Raises `TrainingError`."""
-    if Path(config.model.path).resolve() == model_folder(config).resolve():
-        raise ConfigError(f"model.path: the run would overwrite it, as {model_folder(config)}; choose another folder")
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     tokenizer = load_tokenizer(config.model)
     model = load_policy(config.model, config.seed)
-    sampler = Sampler(model, tokenizer, config.sampling, end_ids(model, tokenizer, config.sampling))
+    ends = end_ids(model, tokenizer, config.sampling)
     rows = read_rows(config.data.train)
     held_out: list[Row] = []
     if config.data.hold_out:
@@ -59,10 +62,59 @@ def assemble(config: Config) -> Parts:
     if context is not None and longest >= context:
         raise ConfigError(f"sampling.max_new_tokens: {longest} leave no room for a prompt in a context of {context}")
     encoder = PromptEncoder(tokenizer, config.data, None if context is None else context - longest)
-    return Parts(
-        model, tokenizer, sampler, Prompts(*encoder.encode_all(rows)),
-        Prompts(*encoder.encode_all(held_out)) if held_out else Prompts([], []),
+    parts = Parts(
+        model, tokenizer, Sampler(model, tokenizer, config.sampling, ends),
+        _encoded(encoder, rows, config.data.train),
+        _encoded(encoder, held_out, config.data.heldout or config.data.train),
     )  # fmt: skip
+    check_vocabulary(model, parts.training.ids + parts.held_out.ids)
+    check_sampling(parts, ends)
+    return parts
+
+
+def _encoded(encoder: PromptEncoder, rows: list[Row], path: str) -> Prompts:
+    if not rows:
+        return Prompts([], [])
+    try:
+        return Prompts(*encoder.encode_all(rows))
+    except DataError as error:
+        raise DataError(f"{path}, {error}") from error
+
+
+def check_sampling(parts: Parts, ends: frozenset[int]) -> None:
+    """Raise `ModelError` unless what is sampled has the probabilities that the trainer computes for it.
+
+    A few tokens are drawn after two short prompts of different lengths. Architectures without a key-value cache
+    cannot be sampled here, and some that have one answer differently with it, or beside a shorter prompt.
+    """
+    name = f"model.path: {type(parts.model).__name__}"
+    prompts = [(parts.training.ids[0] * 5)[:length] for length in (5, 2)]
+    sampler = Sampler(parts.model, parts.tokenizer, SamplingSection(), ends)
+    try:
+        with memory_of("sampling.rows", 4):
+            drawn = [each for ended in sampler.generate(prompts, ["", ""], 2, max_new_tokens=3) for each in ended]
+            computed = [
+                values_of(parts.model, [prompts[each.prompt]], [each.token_ids], 1.0)[0] for each in drawn
+            ]  # each by itself, so that nothing is padded, and no prompt shared
+    except NotFiniteError as error:
+        raise ModelError(
+            f"{name}: its logits are NaN before any training: is the file whole, and model.dtype its own?"
+        ) from error
+    except MemoryLimitError:
+        raise
+    except Exception as error:  # whatever an architecture that lacks what is needed makes torch or Python raise
+        raise ModelError(f"{name}: it cannot be sampled with a key-value cache: {error}") from error
+    pairs = [
+        (said, again)
+        for each, values in zip(drawn, computed, strict=True)
+        for said, again in zip(each.logprobs, values, strict=True)
+    ]
+    apart = math.fsum(abs(said - again) for said, again in pairs) / len(pairs)
+    if apart > MOST_APART:
+        raise ModelError(
+            f"{name}: when it reads what it has sampled its log-probabilities are {apart:.2g} apart from those that "
+            "were sampled, so that it would be trained on what it did not say"
+        )
 
 
 def model_folder(config: Config) -> Path:
@@ -73,7 +125,12 @@ def model_folder(config: Config) -> Path:
 def data_sha256(config: Config) -> dict[str, str]:
     """What the data files contain, so that a resumed run notices that one has changed."""
     files = {"train": config.data.train, "heldout": config.data.heldout}
-    return {name: hashlib.sha256(Path(path).read_bytes()).hexdigest() for name, path in files.items() if path}
+    return {name: _sha256(path) for name, path in files.items() if path}
+
+
+def _sha256(path: str) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -88,7 +88,7 @@ def make_batch(
         advantages = step_advantages(scores, [_steps(each, sampler) for each in _rows(scored)], group, width)
     else:
         kl = None if old is None or reference is None else old - reference
-        tokens = torch.stack([torch.arange(width) < len(row.token_ids) for row in rows])
+        tokens = _padded([row.mask for row in rows], width)  # of rows that are cut out of the loss as well
         advantages = estimate(algorithm, scores, group, tokens, kl)
     mask = mask * usable(scores, group).unsqueeze(1)
     if importance_cap is not None and old is not None:
@@ -145,12 +145,8 @@ def _positions(prompts: Sequence[Sequence[int]], tokens: Sequence[Sequence[int]]
 
 
 def _rows(scored: Sequence[Scored]) -> list[tuple[Completion, list[tuple[float, int]]]]:
-    """Each completion with its steps as (score, last character), those of all its verdicts."""
-    return [
-        (completion, [(step.score, step.end) for verdict in verdicts for step in verdict.steps or ()])
-        for each in scored
-        for completion, verdicts in zip(each.group.completions, each.verdicts, strict=True)
-    ]
+    """Each completion with its steps as (score, character that it ends before)."""
+    return [own for each in scored for own in zip(each.group.completions, each.steps(), strict=True)]
 
 
 def _steps(row: tuple[Completion, list[tuple[float, int]]], sampler: Sampler) -> list[tuple[float, int]]:

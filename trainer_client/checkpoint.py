@@ -16,7 +16,7 @@ import torch
 from trainer_client.config import Config
 from trainer_client.training_errors import CheckpointError, ConfigError
 
-FORMAT = 1
+FORMAT = 2
 CHANGEABLE = ("service", "tracking", "checkpoints", "alarms")
 """Sections that may differ in a resumed run: nothing that is computed depends on them."""
 
@@ -25,7 +25,7 @@ class Checkpoints:
     """The checkpoints in a folder: `step-000010.pt` and so on. The newest `keep` stay, and those that are pinned."""
 
     def __init__(self, folder: Path, keep: int) -> None:
-        self._folder = folder
+        self.folder = folder
         self._keep = keep
 
     def save(self, step: int, state: dict[str, Any], pinned: Iterable[int] = ()) -> Path:
@@ -33,13 +33,13 @@ class Checkpoints:
         path = self._path(step)
         part = path.with_suffix(".part")
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
                 torch.save({"format": FORMAT, "step": step, **state}, file)
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)
-            _sync(self._folder)
+            _sync(self.folder)
         except (OSError, RuntimeError) as error:
             raise CheckpointError(f"{path}: cannot be written: {error}; the one before it stays") from error
         kept = {*sorted(self.steps())[-self._keep :], *pinned, step}
@@ -50,7 +50,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps of all that there are, in order."""
-        return sorted(int(path.stem.removeprefix("step-")) for path in self._folder.glob("step-*.pt"))
+        return sorted(int(path.stem.removeprefix("step-")) for path in self.folder.glob("step-*.pt"))
 
     def load(self, step: int | None = None, device: torch.device | None = None) -> dict[str, Any] | None:
         """The newest, or the newest at or before `step`; None where there is none. Raises `CheckpointError`."""
@@ -75,7 +75,7 @@ class Checkpoints:
                 self._path(later).unlink(missing_ok=True)
 
     def _path(self, step: int) -> Path:
-        return self._folder / f"step-{step:06d}.pt"
+        return self.folder / f"step-{step:06d}.pt"
 
 
 def identity(config: Config, data: dict[str, str]) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from trainer_client.errors import AssayError
-from trainer_client.training_errors import ConfigError, TrainingError
+from trainer_client.errors import AssayError, DeadlineError, ServiceUnavailableError
+from trainer_client.training_errors import ConfigError, TrackingError, TrainingError
 
 INSTALL = "pip install 'assay-trainer[train]'"
 try:
@@ -19,10 +19,13 @@ except ModuleNotFoundError:  # the client alone is installed
 
 if TYPE_CHECKING:
     from trainer_client.config import Config
-    from trainer_client.loop import Outcome
+    from trainer_client.course import Outcome
 
 FAILED, MISUSED, STOPPED, INTERRUPTED = 1, 2, 3, 130
 """Exit codes: what went wrong, a configuration that is wrong, a run that an alarm stopped, Ctrl-C."""
+
+LOOK_S = 3.0
+"""Seconds that a service has to answer before a command says that it is waiting for it."""
 
 cli = typer.Typer(
     name="assay-train",
@@ -56,6 +59,8 @@ def sft(config: ConfigFile, overrides: Overrides = None, sets: Sets = None) -> N
 def grpo(config: ConfigFile, overrides: Overrides = None, sets: Sets = None) -> None:
     """Train by rewards, with GRPO or one of its family (section grpo)."""
     settings = _settings(config, overrides, sets)
+    if settings.grpo is not None:
+        _look_for_service(settings.service.url)
     from trainer_client import tasks
 
     _train(tasks.grpo, settings)
@@ -83,6 +88,8 @@ def kto(config: ConfigFile, overrides: Overrides = None, sets: Sets = None) -> N
 def iterate(config: ConfigFile, overrides: Overrides = None, sets: Sets = None) -> None:
     """Sample, score and learn by DPO, IPO or KTO, again and again (section preference)."""
     settings = _settings(config, overrides, sets)
+    if settings.preference is not None:
+        _look_for_service(settings.service.url)
     from trainer_client import tasks
 
     _train(tasks.iterate, settings)
@@ -99,6 +106,7 @@ def labels(
     from trainer_client.client import RewardClient
     from trainer_client.labels import write_labels
 
+    _look_for_service(None)
     with RewardClient() as client:
         written, left_out = write_labels(client, out, run=run, verifier=verifier, good_from=good_from)
     typer.echo(f"{out}: {written} rows; {left_out} outcomes had no score, or no text that was kept")
@@ -116,6 +124,7 @@ def evaluate(
     For a trained model, set model.path to the folder model/ in the folder of its run.
     """
     settings = _settings(config, overrides, sets)
+    _look_for_service(settings.service.url)
     from trainer_client import tasks
 
     values = tasks.evaluate(settings)
@@ -155,6 +164,8 @@ def plot(
     from trainer_client.client import RewardClient
 
     history = drawing.local_history(Path(run))
+    if history is None and len(Path(run).parts) > 1 and Path(run).is_dir():
+        raise TrackingError(f"{run} has no record of a run: name the folder of one, or a run of the service")
     if history is None:
         with RewardClient(deadline_s=30) as client:
             history = drawing.recorded_history(client, run)
@@ -182,6 +193,19 @@ def _settings(config: Path, overrides: Sequence[str] | None, sets: Sequence[str]
     from trainer_client.config import load
 
     return load(config, [*(overrides or ()), *(sets or ())])
+
+
+def _look_for_service(url: str | None) -> None:
+    """Say at once where no service answers: what follows goes on trying, for minutes and without a word."""
+    if os.environ.get("RANK", "0") != "0":
+        return
+    from trainer_client.client import RewardClient
+
+    with RewardClient(url, deadline_s=LOOK_S) as client:
+        try:
+            client.request("GET", "/healthz")
+        except (ServiceUnavailableError, DeadlineError) as error:
+            typer.echo(f"assay-train: {error} Trying on.", err=True)
 
 
 def _train(task: Callable[[Config], Outcome], config: Config) -> None:
@@ -214,6 +238,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (TrainingError, AssayError) as error:
         typer.echo(f"assay-train: {error}", err=True)
         sys.exit(MISUSED if isinstance(error, ConfigError) else FAILED)
+    except OSError as error:  # a file that cannot be written, a disk that is full
+        typer.echo(f"assay-train: {error.filename or 'a file'}: {error.strerror or error}", err=True)
+        sys.exit(FAILED)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package in ("", "trainer_client"):

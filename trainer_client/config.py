@@ -56,7 +56,9 @@ class ModelSection(Section):
     tokenizer: str | None = Field(None, description="Where the tokenizer is, if not with the model.")
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = Field("auto", description="`auto` is a GPU where there is one; or `cpu`, `cuda`, `cuda:1`.")
-    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    attention: Literal["sdpa", "eager", "flash_attention_2"] | None = Field(
+        None, description="null: what transformers chooses for the architecture"
+    )
     gradient_checkpointing: bool = Field(False, description="Less memory for about a third more time.")
     lora: LoraSection | None = None
 
@@ -191,6 +193,8 @@ class GrpoSection(Section):
                 "with ratio `product` (rloo) a completion is one action, and step_scores and importance_cap are by "
                 "token: set ratio: token"
             )
+        if self.step_scores and self.switches().kl == "reward" and self.switches().beta:
+            raise ValueError("step_scores makes advantages without the KL in the reward: set kl: loss, or beta: 0")
         return self
 
 

@@ -1,9 +1,9 @@
 """Several processes that train one model: each samples, scores and computes its share, and all make the same update.
 
-Started by `torchrun --nproc_per_node 2 -m trainer_client.cli grpo ...`. Every process holds the whole model, and sees
-the whole rollout: groups are exchanged once scored, so that advantages, counts and degenerate groups are those of one
-process. Losses are divided by counts over all, so that their gradients add up. What is different is the order in
-which floats are added.
+Started by `torchrun --nproc_per_node 2 -m trainer_client.cli grpo ...`, or `sft`. Each process holds the whole model.
+In `grpo` it sees the whole rollout: groups are exchanged once scored, so that advantages, counts and degenerate
+groups are those of one process. Losses are divided by counts over all, so that their gradients add up. What is
+different is the order in which floats are added.
 """
 
 from __future__ import annotations

@@ -57,10 +57,11 @@ class _Drawing:
         size = self._config.sampling.rows
         for start in range(0, len(tokens), size):
             part = slice(start, start + size)
-            mine = values_of(self._parts.model, prompts[part], tokens[part], self._config.sampling.temperature)
             assert self._reference is not None  # noqa: S101 - `evaluator` sees to it
-            with self._reference.model() as model:
-                first = values_of(model, prompts[part], tokens[part], self._config.sampling.temperature)
+            with memory_of("sampling.rows", size):
+                mine = values_of(self._parts.model, prompts[part], tokens[part], self._config.sampling.temperature)
+                with self._reference.model() as model:
+                    first = values_of(model, prompts[part], tokens[part], self._config.sampling.temperature)
             total += math.fsum(
                 math.expm1(b - a) - (b - a)
                 for own, theirs in zip(mine, first, strict=True)

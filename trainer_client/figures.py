@@ -10,6 +10,7 @@ from trainer_client.alarms import duplicate_share
 from trainer_client.batch import Batch
 from trainer_client.config import RewardSection
 from trainer_client.groups import Counts
+from trainer_client.results import Verdict
 from trainer_client.rewards import Scored
 from trainer_client.rollout import Completion
 
@@ -17,7 +18,8 @@ from trainer_client.rollout import Completion
 def rollout_metrics(scored: Sequence[Scored], counts: Counts, rewards: Sequence[RewardSection]) -> dict[str, float]:
     """Metrics of all that was drawn for a rollout, what is not trained on included.
 
-    Rewards are task scores, before penalties of length and KL; means are over the completions that have a score.
+    Rewards are task scores, before penalties of length and KL, and before a verifier is normalised, which makes the
+    mean of each group 0. Means are over the completions that have a score.
     """
     completions = [completion for each in scored for completion in each.group.completions]
     scores = [score for each in scored for score in each.scores]
@@ -33,7 +35,7 @@ def rollout_metrics(scored: Sequence[Scored], counts: Counts, rewards: Sequence[
         ),
         "rollout/completions": float(len(completions)),
     }
-    _add_mean(values, "reward/mean", scores)
+    _add_mean(values, "reward/mean", [_weighted(verdicts, rewards) for each in scored for verdicts in each.verdicts])
     if len(rewards) > 1:
         for part, section in enumerate(rewards):
             own = [verdicts[part].score for each in scored for verdicts in each.verdicts]
@@ -71,6 +73,14 @@ def _advantages(taken: Sequence[Scored], batch: Batch) -> dict[tuple[int, int], 
     return {
         place: mean for place, mean, count in zip(places, means.tolist(), tokens.tolist(), strict=True) if count > 0
     }
+
+
+def _weighted(verdicts: Sequence[Verdict], rewards: Sequence[RewardSection]) -> float | None:
+    """The sum of a completion's scores, each times its weight; None where one of them is missing."""
+    parts = [(section.weight, verdict.score) for section, verdict in zip(rewards, verdicts, strict=True)]
+    if any(weight and score is None for weight, score in parts):
+        return None
+    return math.fsum(weight * score for weight, score in parts if score is not None)
 
 
 def _texts(scored: Scored, completion: Completion) -> dict[str, Any]:

@@ -5,9 +5,12 @@ make a group whose answers are all wrong look as if the shortest were right.
 
 | policy | a degenerate group, whose scores are all equal |
 |---|---|
-| `keep` | stays: its advantages are 0 (not in REINFORCE++), its tokens count in the loss's mean, its KL acts |
+| `keep` | stays: its advantages are 0, its tokens count in the loss's mean, its KL acts |
 | `mask` | is left out altogether: no KL term, no place in the loss's mean |
 | `resample` | is left out, and replaced by a further prompt as long as refills last (DAPO, arXiv 2503.14476) |
+
+Under `keep` a length penalty, a KL in the reward, or a baseline that is the whole batch's (REINFORCE++) still gives
+its completions advantages.
 
 Under every policy a group with fewer than two scores is dropped, having nothing to compare; `resample` replaces it
 too.
@@ -43,13 +46,17 @@ def fate(scores: Scores, steps: Steps | None = None) -> Fate:
     """The fate of a group with these task scores; None and NaN are completions without one.
 
     With step-level advantages pass the scores of each completion's `steps`: a group whose outcomes are equal still
-    teaches where the steps of its scored completions are not.
+    teaches where not all steps of its scored completions score the same, and two of them have steps to compare.
     """
     scored = [index for index, score in enumerate(scores) if _is_score(score)]
     if len(scored) < 2:
         return Fate.DROPPED
-    signals = [(scores[index], *(steps[index] if steps is not None else ())) for index in scored]
-    return Fate.DEGENERATE if all(signal == signals[0] for signal in signals) else Fate.USABLE
+    with_steps = [steps[index] for index in scored if steps[index]] if steps is not None else []
+    compared = [score for own in with_steps for score in own] if len(with_steps) > 1 else []
+    equal = all(scores[index] == scores[scored[0]] for index in scored) and all(
+        score == compared[0] for score in compared
+    )
+    return Fate.DEGENERATE if equal else Fate.USABLE
 
 
 def rows_in_loss(scores: Scores, truncated: Sequence[bool], *, mask_truncated: bool) -> list[bool]:

@@ -14,20 +14,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 from trainer_client.assembly import memory_of
-from trainer_client.config import Config
+from trainer_client.config import Config, Verifier
+from trainer_client.course import Outcome, Report, Values
 from trainer_client.data import Order
 from trainer_client.errors import AssayError
 from trainer_client.figures import rollout_metrics, sample_rows
 from trainer_client.groups import Counts, Fate, fate
-from trainer_client.loop import Outcome, Report, Values
 from trainer_client.preference import Preference
 from trainer_client.preference_data import Example, Labelled, with_others
 from trainer_client.results import Comparison
 from trainer_client.rewards import Rewards, Scored, check_scored, check_verifiers
 from trainer_client.rollout import Completion, Group
+from trainer_client.rollout_file import RolloutFile
 from trainer_client.training_errors import RewardError
 
 Chosen = tuple[Completion, bool]
@@ -62,12 +64,10 @@ def _by_scores(run: Preference, groups: Sequence[Group]) -> tuple[list[list[Chos
         run.client, [reward.verifier for reward in section.rewards], {row.verifier for row in run.parts.training.rows}
     )
     rewards = Rewards(run.client, section.rewards, run.config.run)
-    try:
-        _draw(run, groups, rewards)
+    with closing(rewards), run.rollout_file() as kept:
+        _draw(run, groups, rewards, kept)
         scored = rewards.wait(groups)
-    finally:
-        rewards.close()
-    check_scored(scored, section.max_unscored, "preference.max_unscored")
+        check_scored(scored, section.max_unscored, "preference.max_unscored", kept)
     fates = [fate(each.scores) for each in scored]
     counts = Counts(
         sampled=len(scored), usable=fates.count(Fate.USABLE), degenerate=fates.count(Fate.DEGENERATE),
@@ -83,50 +83,40 @@ def _by_scores(run: Preference, groups: Sequence[Group]) -> tuple[list[list[Chos
 
 
 def best_and_worst(scores: Sequence[float | None]) -> list[tuple[int, bool]]:
-    """The first of the best and the first of the worst, as places and whether they are good; none where all tie."""
+    """The first of the best and the first of the worst, as places and whether they are good; none where all tie.
+
+    Scores that differ by rounding alone, as weighted sums do, tie.
+    """
     known = [(score, -place) for place, score in enumerate(scores) if score is not None]
-    if len({score for score, _ in known}) < 2:
+    worst = min((score for score, _ in known), default=0.0)
+    if all(_same(score, worst) for score, _ in known):
         return []
-    worst = min(score for score, _ in known)
     return [(-max(known)[1], True), (next(-place for score, place in known if score == worst), False)]
 
 
 def above_and_below(scores: Sequence[float | None]) -> list[tuple[int, bool]]:
-    """The places above the mean as good ones and those below it as bad ones; none where all tie."""
+    """The places above the mean as good ones and those below it as bad ones; none where all tie.
+
+    A score that differs from the mean by rounding alone is neither.
+    """
     known = [(place, score) for place, score in enumerate(scores) if score is not None]
-    if len({score for _, score in known}) < 2:
-        return []
-    mean = math.fsum(score for _, score in known) / len(known)
-    return [(place, score > mean) for place, score in known if score != mean]
+    mean = math.fsum(score for _, score in known) / max(len(known), 1)
+    return [(place, score > mean) for place, score in known if not _same(score, mean)]
+
+
+def _same(score: float, other: float) -> bool:
+    return math.isclose(score, other, rel_tol=1e-9, abs_tol=1e-12)
 
 
 def _by_comparing(run: Preference, groups: Sequence[Group]) -> tuple[list[list[Chosen]], Values]:
     """The pairs of POST /compare, which needs all completions of a prompt at once."""
     verifier = run.section.compare
     check_verifiers(run.client, [verifier], ())
-    _draw(run, groups, None)
-    items = [
-        {
-            "id": str(group.position), "prompt": group.row.prompt, "reference": group.row.reference,
-            "completions": [each.text for each in group.completions], "metadata": group.row.metadata,
-        }
-        for group in groups
-    ]  # fmt: skip
-    try:
-        found: list[Comparison] = run.client.compare(
-            verifier, items, run=run.config.run, step=run.step, idempotency_key=f"compare-{run.config.run}"
-        )
-    except AssayError as error:
-        raise RewardError(f"comparisons cannot be had: {error}") from error
+    with run.rollout_file() as kept:
+        _draw(run, groups, None, kept)
+        found = _compared(run, verifier, groups, kept)
     scores = [score for each in found for score in each.scores]
     missing = sum(score is None for score in scores)
-    if missing > run.section.max_unscored * len(scores):
-        why = next((each.error for each in found if each.error is not None), None)
-        raise RewardError(
-            f"{missing} of {len(scores)} completions could not be compared"
-            + ("" if why is None else f", the first because {why.type}: {why.message}")
-            + "; mend that, or raise preference.max_unscored"
-        )
     chosen = [
         [] if (pair := each.pair) is None
         else [(group.completions[pair.chosen_index], True), (group.completions[pair.rejected_index], False)]
@@ -145,16 +135,50 @@ def _by_comparing(run: Preference, groups: Sequence[Group]) -> tuple[list[list[C
     }
 
 
-def _draw(run: Preference, groups: Sequence[Group], rewards: Rewards | None) -> None:
-    """Completions of each group, in the order of their samples; sent to be scored as they end."""
+def _compared(
+    run: Preference, verifier: Verifier | None, groups: Sequence[Group], kept: RolloutFile
+) -> list[Comparison]:
+    """How the completions of each group compare. Raises `RewardError`, also where too many could not be compared."""
+    items = [
+        {
+            "id": str(group.position), "prompt": group.row.prompt, "reference": group.row.reference,
+            "completions": [each.text for each in group.completions], "metadata": group.row.metadata,
+        }
+        for group in groups
+    ]  # fmt: skip
+    key = f"compare-{run.config.run}" + (f"-{kept.failures}" if kept.failures else "")
+    try:
+        found: list[Comparison] = run.client.compare(
+            verifier, items, run=run.config.run, step=run.step, idempotency_key=key
+        )
+    except AssayError as error:
+        raise RewardError(f"comparisons cannot be had: {error}") from error
+    scores = [score for each in found for score in each.scores]
+    missing = sum(score is None for score in scores)
+    if missing > run.section.max_unscored * len(scores):
+        kept.ask_again()
+        why = next((each.error for each in found if each.error is not None), None)
+        raise RewardError(
+            f"{missing} of {len(scores)} completions could not be compared"
+            + ("" if why is None else f", the first because {why.type}: {why.message}")
+            + "; mend that, or raise preference.max_unscored"
+        )
+    return found
+
+
+def _draw(run: Preference, groups: Sequence[Group], rewards: Rewards | None, kept: RolloutFile) -> None:
+    """Completions of each group, in the order of their samples; sent to be scored as they end.
+
+    What an attempt before this one has drawn is taken from `kept`.
+    """
     keys = [f"{run.config.seed}/train/{group.position}" for group in groups]
     with memory_of("sampling.rows", run.config.sampling.rows):
         prompts = [group.prompt_ids for group in groups]
-        for finished in run.sampler.generate(prompts, keys, run.section.group):
+        for finished in run.sampler.generate(prompts, keys, run.section.group, kept=kept):
             for completion in finished:
                 groups[completion.prompt].completions.append(completion)
             if rewards is not None:
-                rewards.send(run.step, groups, finished)
+                rewards.send(run.step, groups, finished, kept)
     for group in groups:
         group.completions.sort(key=lambda completion: completion.sample)
 

@@ -35,10 +35,10 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers has no typ
         self._show()
         return self.keys, self.values
 
-    def batch_select_indices(self, indices: Tensor) -> None:
+    def reorder_cache(self, beam_idx: Tensor) -> None:
         """Keep these rows."""
-        self._keys = self._keys[indices]
-        self._values = self._values[indices]
+        self._keys = self._keys[beam_idx]
+        self._values = self._values[beam_idx]
         self._show()
 
     def _show(self) -> None:
@@ -51,7 +51,7 @@ def expand(cache: Any, rows: Tensor, room: int) -> Any:
 
     A layer of another sort than full attention (sliding windows, recurrent states) keeps its own ways.
     """
-    cache.batch_select_indices(rows)
+    select(cache, rows)
     cache.layers = [
         RoomyLayer(layer.keys, layer.values, room) if type(layer) is DynamicLayer else layer for layer in cache.layers
     ]
@@ -59,8 +59,8 @@ def expand(cache: Any, rows: Tensor, room: int) -> Any:
 
 
 def select(cache: Any, rows: Tensor) -> Any:
-    """The cache with these rows only."""
-    cache.batch_select_indices(rows)
+    """The cache with these rows only. Of its methods this one selects the rows of recurrent states too."""
+    cache.reorder_cache(rows)
     return cache
 
 

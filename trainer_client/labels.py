@@ -29,21 +29,22 @@ def write_labels(
     """Write a row for each settled outcome; how many were written, and how many left out.
 
     An outcome is good from the score `good_from` on. One that has no score is left out, and one of which prompt or
-    completion is not kept. Raises `DataError` where no row is left, and `AssayError`.
+    completion is not kept, or is nothing that `read_labelled` can read. Raises `DataError` where no row is left, and
+    `AssayError`.
     """
-    rows, left_out = [], 0
+    lines, left_out = [], 0
     for settled in _settled(client, run, verifier):
-        row = None if settled["score"] is None else _row(client, settled, good_from)
-        if row is None:
+        line = None if settled["score"] is None else _line(client, settled, good_from)
+        if line is None:
             left_out += 1
         else:
-            rows.append(row)
-    if not rows:
+            lines.append(line)
+    if not lines:
         why = f"{left_out} have no score, or no text that was kept" if left_out else "none is settled"
         raise DataError(f"there are no signals to learn from: {why}; look at GET /signals")
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return len(rows), left_out
+    out.write_bytes(b"".join(lines))
+    return len(lines), left_out
 
 
 def _settled(client: Service, run: str | None, verifier: str | None) -> Iterator[dict[str, Any]]:
@@ -58,14 +59,25 @@ def _settled(client: Service, run: str | None, verifier: str | None) -> Iterator
             return
 
 
-def _row(client: Service, settled: dict[str, Any], good_from: float) -> dict[str, Any] | None:
+def _line(client: Service, settled: dict[str, Any], good_from: float) -> bytes | None:
     """The row of an outcome, from the item that was kept with its verdict."""
     item = client.request("GET", f"/scores/{settled['score_id']}")["item"]
-    if item is None or not item["prompt"] or not item["completion"]:
+    if item is None or not item["prompt"] or not _is_answer(item["completion"]):
         return None
-    return {
+    row = {
         "prompt" if isinstance(item["prompt"], str) else "messages": item["prompt"],
         "completion": item["completion"],
         "label": settled["score"] >= good_from,
         "metadata": {"score_id": settled["score_id"], "score": settled["score"], "source": settled["source"]},
     }
+    try:
+        return (json.dumps(row, ensure_ascii=False) + "\n").encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which the service keeps and no tokenizer takes
+        return None
+
+
+def _is_answer(completion: Any) -> bool:
+    """Whether it is a text, or one message with a text: of several messages KTO cannot tell whose are the model's."""
+    if isinstance(completion, list) and len(completion) == 1:
+        completion = completion[0].get("content")
+    return isinstance(completion, str) and completion != ""

@@ -58,7 +58,7 @@ def can_share_prompts(model: Any) -> bool:
     if getattr(model, "is_activation_checkpointing", False) and model.training:
         return False  # activations are computed anew in the backward pass, when the cache has moved on
     layers = DynamicCache(config=model.config.get_text_config()).layers
-    return all(type(layer) is DynamicLayer for layer in layers)
+    return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
 
 
 def right_padded(rows: Sequence[Sequence[int]], device: torch.device) -> Tensor:

@@ -17,50 +17,31 @@ Where this differs from the papers, besides what algorithms.py says of each:
 from __future__ import annotations
 
 import math
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from trainer_client.alarms import Alarm, Monitor
-from trainer_client.assembly import assemble, data_sha256, memory_of, model_folder
+from trainer_client.assembly import assemble, memory_of
 from trainer_client.batch import Batch, make_batch, micro_batches, minibatch
-from trainer_client.checkpoint import Checkpoints, check_same, identity, trainable
 from trainer_client.client import RewardClient
-from trainer_client.config import Config, Verifier
+from trainer_client.config import Config
+from trainer_client.course import ADVICE, Course, Outcome, Report, Values, ends_run
 from trainer_client.data import Order
-from trainer_client.distributed import World
 from trainer_client.evaluation import evaluator
 from trainer_client.figures import rollout_metrics, sample_rows
 from trainer_client.groups import RolloutBuffer
 from trainer_client.logprobs import completion_logprobs, values_of
 from trainer_client.losses import loss_denominator, mismatch, policy_loss, summarise
-from trainer_client.model import Reference, export, load_policy
+from trainer_client.model import Reference
 from trainer_client.optimizer import Optimizer
 from trainer_client.rewards import IN_FLIGHT, Rewards, Scored, check_scored, check_verifiers
 from trainer_client.rollout import Group
-from trainer_client.tracking import Tracker
+from trainer_client.rollout_file import RolloutFile
 from trainer_client.training_errors import ConfigError, NotFiniteError
-
-Values = dict[str, float]
-_ADVICE = "lower optimizer.learning_rate, or look at those prompts, and resume; the last checkpoint is as it was"
-Report = Callable[[int, Values], None]
-"""Told the values of each step; step 0 is the evaluation before the first update."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run ended: `paused` and `rolled_back` are what an alarm did. `folder` holds the exported model."""
-
-    status: Literal["finished", "paused", "rolled_back"]
-    step: int
-    folder: Path
 
 
 @dataclass(slots=True)
@@ -71,57 +52,53 @@ class Rollout:
     used: int = 0
 
 
-class Grpo:
+class Grpo(Course):
     """A run of GRPO or one of its family. Made again with the same folder, it goes on where it was."""
 
     def __init__(self, config: Config, *, client: Any = None, report: Report = lambda step, values: None) -> None:
         """`client` is a `RewardClient`, or what has its `score` and `request`. Raises `TrainingError`."""
         if config.grpo is None:
             raise ConfigError("grpo: is missing; give it at least `steps`")
-        self.config = config
         self.section = config.grpo
         self.algorithm = config.grpo.switches()
-        self.world = World()
-        self.client = client or RewardClient(
+        client = client or RewardClient(
             config.service.url, deadline_s=config.service.deadline_s, max_in_flight=IN_FLIGHT
         )
-        self.report = report
         self.parts = assemble(config)
-        self.model, self.sampler = self.parts.model, self.parts.sampler
+        self.sampler = self.parts.sampler
+        model = self.parts.model
         watched = bool(self.parts.held_out.rows) and config.evaluation.every > 0 and config.evaluation.kl
-        self.reference = Reference(self.model) if self.algorithm.beta or watched else None
-        self.held_out = evaluator(config, self.parts, self.reference if watched else None, self.client)
-        self.optimizer = Optimizer(self.model, config.optimizer, config.learning_rate("grpo"), self.section.steps)
+        self.reference = Reference(model) if self.algorithm.beta or watched else None
+        held_out = evaluator(config, self.parts, self.reference if watched else None, client)
+        super().__init__(
+            config, "grpo", model=model, tokenizer=self.parts.tokenizer, client=client, report=report,
+            held_out=held_out,
+        )  # fmt: skip
+        self.optimizer = Optimizer(model, config.optimizer, config.learning_rate("grpo"), self.section.steps)
         self.order = Order(len(self.parts.training.rows), config.seed)
-        self.rewards = Rewards(self.client, self.section.rewards, config.run)
-        self.checkpoints = Checkpoints(Path(config.folder) / "checkpoints", config.checkpoints.keep)
-        self.monitor = Monitor(config.alarms)
-        self.identity = identity(config, data_sha256(config))
-        self.step = 0
+        self.rewards = Rewards(client, self.section.rewards, config.run)
         self.position = 0  # prompts of the order that have been used
         self.rollout = Rollout(None)
-        self.attempt = 0
-        self.seconds: defaultdict[str, float] = defaultdict(float)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
     def run(self) -> Outcome:
         """Train until `grpo.steps`, or until an alarm ends it. Raises `TrainingError`; checkpoints stay."""
-        check_verifiers(self.client, self._verifiers(), {row.verifier for row in self.parts.training.rows})
-        self._resume()
-        with ExitStack() as stack:
-            stack.callback(self.world.leave)
-            stack.callback(self.rewards.close)
-            self.tracker = stack.enter_context(self._tracker()) if self.world.leads else None
-            alarms = self._record({}) if self.step == 0 else []
-            while self.step < self.section.steps and not _ends_run(alarms):
+        rewards = [section.verifier for section in self.section.rewards]
+        check_verifiers(self.client, rewards, {row.verifier for row in self.parts.training.rows})
+        if self.held_out is not None:
+            rows = self.parts.held_out.rows
+            check_verifiers(self.client, [self.config.evaluation.verifier], {row.verifier for row in rows})
+        with self._begun() as resumed, closing(self.rewards):
+            alarms = [] if resumed else self._record({})
+            while self.step < self.section.steps and not ends_run(alarms):
                 self.step += 1
                 self.seconds.clear()
                 with self._timed("step"):
                     torch.manual_seed(self._number())  # dropout; sampling has numbers of its own
                     values = {} if self._rollout_lasts() else self._collect()
                     values |= self._update()
-                alarms = self._record(values | {f"time/{name}": spent for name, spent in self.seconds.items()})
+                alarms = self._record(values | self._times())
                 if self.step % self.config.checkpoints.every == 0 or self.step == self.section.steps:
                     self._save()
             return self._end(alarms)
@@ -134,12 +111,13 @@ class Grpo:
             wanted=self.section.prompts, policy=self.algorithm.degenerate, max_refills=self.section.refills
         )
         everything: list[Scored] = []
-        while places := buffer.next_round():
-            scored = self.world.gather(self._scored_groups(self.world.share(places)))
-            check_scored(scored, self.section.max_unscored)
-            for place, group in zip(places, scored, strict=True):
-                buffer.add(place, group, group.scores, group.steps() if self.section.step_scores else None)
-            everything += scored
+        with self.rollout_file() as kept:
+            while places := buffer.next_round():
+                scored = self.world.gather(self._scored_groups(self.world.share(places), kept))
+                check_scored(scored, self.section.max_unscored, kept=kept)
+                for place, group in zip(places, scored, strict=True):
+                    buffer.add(place, group, group.scores, group.step_scores() if self.section.step_scores else None)
+                everything += scored
         self.position += buffer.requested
         taken = [group for _, group in buffer.take()]
         batch = self._batch(taken) if taken else None
@@ -148,8 +126,11 @@ class Grpo:
             self.tracker.samples(self.step, sample_rows(everything, taken, batch))
         return rollout_metrics(everything, buffer.counts(), self.section.rewards)
 
-    def _scored_groups(self, places: Sequence[int]) -> list[Scored]:
-        """Groups of the prompts at these places after `position`, each completion scored while others are drawn."""
+    def _scored_groups(self, places: Sequence[int], kept: RolloutFile) -> list[Scored]:
+        """Groups of the prompts at these places after `position`, each completion scored while others are drawn.
+
+        What an attempt before this one has drawn and scored of them is taken from `kept`.
+        """
         groups = []
         for place in places:
             position = self.position + place
@@ -158,10 +139,10 @@ class Grpo:
         with self._timed("generation"), memory_of("sampling.rows", self.config.sampling.rows):
             prompts = [group.prompt_ids for group in groups]
             keys = [f"{self.config.seed}/train/{group.position}" for group in groups]
-            for finished in self.sampler.generate(prompts, keys, self.section.group):
+            for finished in self.sampler.generate(prompts, keys, self.section.group, kept=kept):
                 for completion in finished:
                     groups[completion.prompt].completions.append(completion)
-                self.rewards.send(self.step, groups, finished)
+                self.rewards.send(self.step, groups, finished, kept)
         for group in groups:
             group.completions.sort(key=lambda completion: completion.sample)
         with self._timed("logprobs"), memory_of("grpo.micro_batch", self.section.micro_batch):
@@ -226,7 +207,7 @@ class Grpo:
             try:
                 norm = self.optimizer.step()
             except NotFiniteError as error:
-                raise NotFiniteError(f"step {self.step}: {error}: {_ADVICE}") from error
+                raise NotFiniteError(f"step {self.step}: {error}: {ADVICE}") from error
         values = summarise(self.world.gather(stats))
         loss = math.fsum(self.world.gather([loss]))
         return {"loss": loss, "grad_norm": norm, "learning_rate": rate, "skipped": 0.0, **values}
@@ -257,7 +238,7 @@ class Grpo:
             prompts = sorted({int(batch.group[row]) for row in rows})
             raise NotFiniteError(
                 f"step {self.step}: the loss is NaN or infinite in rows {rows[0]} to {rows[-1]} of the rollout "
-                f"(its prompts {prompts[0]} to {prompts[-1]}): {_ADVICE}"
+                f"(its prompts {prompts[0]} to {prompts[-1]}): {ADVICE}"
             )
         return loss.loss, {**loss.stats, **mismatch(of_rows(batch.sampled), old, mask)}
 
@@ -266,97 +247,18 @@ class Grpo:
         pulled = self.algorithm.kl == "loss" and self.algorithm.beta > 0
         return bool(in_loss.any()) and (pulled or bool((batch.advantages[row] != 0).any()))
 
-    # --- evaluation, record, alarms ---------------------------------------------------------------------------------
+    # --- what a checkpoint keeps of it ------------------------------------------------------------------------------
 
-    def _record(self, values: Values) -> list[Alarm]:
-        """Evaluate if it is time, look for alarms, and note everything; answers what every process has to heed."""
-        alarms: list[Alarm] = []
-        if self.world.leads:
-            if self.held_out is not None and self.held_out.due(self.step):
-                with self._timed("evaluation"):
-                    values = values | self.held_out.evaluate(self.step)
-                values["time/evaluation"] = self.seconds["evaluation"]
-            alarms = self.monitor.update(self.step, values)
-            if self.tracker is not None and values:
-                self.tracker.metrics(self.step, values)
-                for alarm in alarms:
-                    self.tracker.alarm(alarm)
-            self.report(self.step, values)
-        return self.world.from_leader(alarms)
+    def _state(self) -> dict[str, Any]:
+        batch = self.rollout.batch if self._rollout_lasts() else None
+        return {
+            "position": self.position, "used": self.rollout.used, "rollout": None if batch is None else batch.state(),
+        }  # fmt: skip
 
-    # --- beginning, resuming, ending --------------------------------------------------------------------------------
-
-    def _resume(self) -> None:
-        """Go on from the newest checkpoint, if there is one."""
-        state = self.checkpoints.load()
-        if state is None:
-            return
-        check_same(state["identity"], self.identity)
-        self._restore(state)
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"], strict=False)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.monitor.load_state_dict(state["monitor"])
-        self.step, self.position, self.attempt = state["step"], state["position"], state["attempt"]
+    def _take_up(self, state: dict[str, Any]) -> None:
+        self.position = state["position"]
         batch = state["rollout"]
         self.rollout = Rollout(None if batch is None else Batch(**batch), state["used"])
-
-    def _save(self) -> None:
-        if self.world.leads:
-            if not all(weight.isfinite().all() for weight in self.optimizer.weights):
-                raise NotFiniteError(f"step {self.step}: a weight is NaN or infinite: {_ADVICE}")
-            batch = self.rollout.batch if self._rollout_lasts() else None
-            state = {
-                "identity": self.identity, "position": self.position, "model": trainable(self.model),
-                "optimizer": self.optimizer.state_dict(), "monitor": self.monitor.state_dict(),
-                "rollout": None if batch is None else batch.state(), "used": self.rollout.used,
-                "attempt": 0 if self.tracker is None else self.tracker.attempt,
-            }  # fmt: skip
-            self.checkpoints.save(self.step, state, self._good_checkpoints())
-
-    def _good_checkpoints(self) -> list[int]:
-        """The checkpoint that an alarm would roll back to, were it raised next."""
-        good = min(self.monitor.state_dict()["good"].values(), default=0)
-        return [step for step in self.checkpoints.steps() if step <= good][-1:]
-
-    def _end(self, alarms: Sequence[Alarm]) -> Outcome:
-        """Do what alarms ask for, export the model, and say how it went."""
-        decisive = next((alarm for alarm in alarms if alarm.action == "rollback"), None)
-        if decisive is None:
-            decisive = next((alarm for alarm in alarms if alarm.action == "pause"), None)
-        status: Literal["finished", "paused", "rolled_back"] = "finished"
-        if decisive is not None and decisive.action == "pause":
-            status = "paused"
-            self._save()
-        elif decisive is not None:
-            status = "rolled_back"
-            self._roll_back(decisive.good_step)
-        if self.world.leads:
-            export(self.model, self.parts.tokenizer, model_folder(self.config))
-            if self.tracker is not None:
-                self.tracker.status(
-                    "finished" if status == "finished" else "paused", None if decisive is None else decisive.message
-                )
-        return Outcome(status, self.step, model_folder(self.config))
-
-    def _roll_back(self, good_step: int) -> None:
-        """The last checkpoint at or before a good step, later ones removed; the first policy where there is none."""
-        state = self.checkpoints.load(good_step)
-        if state is None:
-            self.model.load_state_dict(load_policy(self.config.model, self.config.seed).state_dict())
-            self.step = 0
-        else:
-            self._restore(state)
-        if self.world.leads:
-            self.checkpoints.drop_after(self.step)
-
-    def _tracker(self) -> Tracker:
-        return Tracker(
-            Path(self.config.folder), self.config.run, self.identity,
-            self.client if self.config.tracking.enabled else None, step=self.step, attempt=self.attempt,
-            metadata=self.config.tracking.metadata,
-        )  # fmt: skip
 
     # --- what decides what is needed --------------------------------------------------------------------------------
 
@@ -369,21 +271,5 @@ class Grpo:
     def _max_length(self) -> int:
         return self.config.sampling.max_new_tokens
 
-    def _verifiers(self) -> list[Verifier | None]:
-        held_out = [self.config.evaluation.verifier] if self.held_out and self.config.evaluation.verifier else []
-        return [*(section.verifier for section in self.section.rewards), *held_out]
-
     def _number(self) -> int:
         return (self.config.seed * 1_000_003 + self.step) * self.world.size + self.world.rank
-
-    @contextmanager
-    def _timed(self, name: str) -> Iterator[None]:
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] += time.perf_counter() - began
-
-
-def _ends_run(alarms: Sequence[Alarm]) -> bool:
-    return any(alarm.action != "log" for alarm in alarms)

@@ -10,7 +10,6 @@ and their losses add up to the loss of the batch, whatever the split.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +21,7 @@ from trainer_client.algorithms import Aggregate, Ratio
 
 MAX_LOG_RATIO = 20.0
 """Log-ratios are cut to +-20 before `exp`, so that a runaway policy gives a huge loss and not an infinite one, which
-times an advantage of 0 would be NaN. It acts above ratios of 4.8e8."""
+times an advantage of 0 would be NaN. It acts above ratios of 4.8e8, where there is then no gradient."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,8 @@ def policy_loss(
         "rows": mask.any(dim=1).sum(),
     }
     if ref_logp is not None:
-        behind = (_inside(ref_logp, mask) - logp).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+        # Not cut below, where `exp` is safe: a policy that has left its reference behind is still pulled back.
+        behind = (_inside(ref_logp, mask) - logp).clamp(max=MAX_LOG_RATIO)
         k3 = behind.exp() - behind - 1
         stats["kl"] = _total(k3, mask)
         if unbiased_kl:
@@ -245,19 +245,24 @@ def kto_reference_point(mismatched: Answers) -> Tensor:
 def mismatched_partners(prompts: Sequence[Hashable]) -> list[int]:
     """For each row, the row whose completion it borrows for KTO's z0: always one of another prompt.
 
-    Every completion is borrowed once as long as no prompt has more than half of the rows. (Shifting a batch by one
-    row, as is common, pairs a prompt with its own completions wherever a batch holds several of them.)
-    Raises ValueError where all prompts are the same.
+    Every completion is borrowed once as long as no prompt has more than half of the rows; where one has, its rows
+    borrow those of the others in turn. (Shifting a batch by one row, as is common, pairs a prompt with its own
+    completions wherever a batch holds several of them.) Raises ValueError where all prompts are the same.
     """
-    place = {prompt: order for order, prompt in enumerate(dict.fromkeys(prompts))}
-    if len(place) < 2:
+    rows: dict[Hashable, list[int]] = {}
+    for row, prompt in enumerate(prompts):
+        rows.setdefault(prompt, []).append(row)
+    if len(rows) < 2:
         raise ValueError("KTO needs completions of at least two prompts in a batch: raise the batch size")
-    ranked = sorted(range(len(prompts)), key=lambda row: place[prompts[row]])
-    shift = max(Counter(prompts).values())
+    ranked = [row for own in rows.values() for row in own]
+    shift = max(map(len, rows.values()))
     partners = [0] * len(prompts)
-    for rank, row in enumerate(ranked):
-        others = (ranked[(rank + shift + more) % len(ranked)] for more in range(len(ranked)))
-        partners[row] = next(other for other in others if prompts[other] != prompts[row])
+    end = 0  # of the rows of the prompt, among those ranked by prompt
+    for own in rows.values():
+        end += len(own)
+        for place, row in enumerate(own):
+            further = (place + shift - len(own)) % (len(prompts) - len(own))
+            partners[row] = ranked[(end + further) % len(prompts)]
     return partners
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from trainer_client.config import LoraSection, ModelSection, SamplingSection
 from trainer_client.training_errors import ModelError
@@ -88,16 +88,37 @@ def end_ids(model: Any, tokenizer: Any, sampling: SamplingSection) -> frozenset[
     """The ids that end a completion: of the tokenizer, of the model's generation config, and those set.
 
     Chat models have several (`<|im_end|>` and `<|endoftext|>`); leaving one out makes every completion a long one.
+    A stop text that is a special token is one of them, since a completion's text has no special tokens.
     Raises `ModelError` where there is none, or one that the model does not have.
     """
     theirs = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     theirs = theirs if isinstance(theirs, list) else [theirs]
-    ids = frozenset(id for id in [tokenizer.eos_token_id, *theirs, *sampling.eos] if id is not None)
+    stops = _special_stops(tokenizer, sampling.stop)
+    ids = frozenset(id for id in [tokenizer.eos_token_id, *theirs, *stops, *sampling.eos] if id is not None)
     if not ids:
         raise ModelError("the model has no EOS token, so that no completion would end: set sampling.eos")
     if unknown := [id for id in ids if not 0 <= id < model.config.get_text_config().vocab_size]:
         raise ModelError(f"EOS ids {unknown} are not in the model's vocabulary: correct sampling.eos")
     return ids
+
+
+def _special_stops(tokenizer: Any, stops: Sequence[str]) -> list[int]:
+    """The ids of stop texts that are special tokens. Raises `ModelError` where one is a part of a stop text."""
+    special = {token.content: id for id, token in tokenizer.added_tokens_decoder.items() if token.special}
+    for stop in stops:
+        if found := [token for token in special if token in stop and stop not in special]:
+            raise ModelError(f"sampling.stop: {stop!r} would never be found, since texts are without {found[0]!r}: "
+                             "give that alone")  # fmt: skip
+    return [special[stop] for stop in stops if stop in special]
+
+
+def check_vocabulary(model: Any, prompts: Sequence[Sequence[int]]) -> None:
+    """Raise `ModelError` where a prompt has a token that the model does not know."""
+    known = model.get_input_embeddings().weight.shape[0]
+    most = max(max(ids) for ids in prompts)
+    if most >= known:
+        raise ModelError(f"model.tokenizer: it gives the id {most}, and the model's vocabulary has {known}: they do "
+                         "not belong together")  # fmt: skip
 
 
 def context_length(model: Any) -> int | None:
@@ -124,11 +145,15 @@ def _load(section: ModelSection) -> Any:
     _check_source(section.path)
     options = {} if section.gguf_file is None else {"gguf_file": section.gguf_file}
     try:
+        config = AutoConfig.from_pretrained(section.path, trust_remote_code=False, **options)
+        _turn_off_dropout(config)
         model, found = AutoModelForCausalLM.from_pretrained(
-            section.path, dtype=getattr(torch, section.dtype), attn_implementation=section.attention,
+            section.path, config=config, dtype=getattr(torch, section.dtype), attn_implementation=section.attention,
             trust_remote_code=False, output_loading_info=True, **options,
         )  # fmt: skip
     except Exception as error:
+        if "support an attention implementation" in str(error):
+            raise ModelError(f"model.attention: {section.path} has no {section.attention}: set eager") from error
         raise ModelError(f"{section.path}: cannot be loaded as a causal language model: {_why(error)}") from error
     if missing := sorted(found["missing_keys"]):
         raise ModelError(f"{section.path}: it has no weights for {', '.join(missing[:5])}; is it a language model?")
@@ -137,6 +162,17 @@ def _load(section: ModelSection) -> Any:
     if section.dtype == "float16":
         logger.warning("float16 gradients underflow below 6e-8 and no loss scaling is done; prefer bfloat16")
     return model
+
+
+def _turn_off_dropout(config: Any) -> None:
+    """Set every dropout of a model to 0: with one, the policy that is trained is not the one that was sampled.
+
+    Older models come with 0.1 (GPT-2, OPT). The dropout of adapters is a setting of its own, and stays.
+    """
+    for part in (config, config.get_text_config()):
+        for name, value in vars(part).items():
+            if "drop" in name and isinstance(value, float):
+                setattr(part, name, 0.0)
 
 
 def _forget_quantiser(model: Any) -> None:

@@ -81,7 +81,8 @@ def draw(history: History, out: Path, patterns: Sequence[str] = ()) -> None:
     panels = panels_of([name for name, curve in history.curves.items() if _wanted(name, curve, patterns)])
     if not panels:
         there = ", ".join(sorted(history.curves)) or "none yet"
-        raise TrackingError(f"the run {history.run!r} has no metric to draw; it has: {there}")
+        flat = "" if patterns else " (those that never change are drawn where they are named, with -m NAME)"
+        raise TrackingError(f"the run {history.run!r} has no metric to draw{flat}; it has: {there}")
     from matplotlib.figure import Figure
 
     rows = -(-len(panels) // COLUMNS)

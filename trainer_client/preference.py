@@ -17,35 +17,28 @@ from __future__ import annotations
 
 import math
 import os
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from trainer_client.alarms import Alarm, Monitor
-from trainer_client.assembly import assemble, data_sha256, memory_of, model_folder
+from trainer_client.assembly import assemble, memory_of
 from trainer_client.batch import micro_batches
-from trainer_client.checkpoint import Checkpoints, check_same, identity, trainable
 from trainer_client.config import Config, PreferenceSection
+from trainer_client.course import ADVICE, Course, Outcome, Report, Values, ends_run, named
 from trainer_client.data import Order
 from trainer_client.evaluation import evaluator
+from trainer_client.heldout import HeldOut
 from trainer_client.logprobs import values_of
-from trainer_client.loop import Outcome, Report, Values
 from trainer_client.losses import summarise
-from trainer_client.model import Reference, context_length, export, load_policy
+from trainer_client.model import Reference, context_length
 from trainer_client.optimizer import Optimizer
 from trainer_client.preference_data import Example, read_labelled, read_pairs
 from trainer_client.preference_loss import both_answers, loss_of, reference_point
 from trainer_client.rewards import check_verifiers
-from trainer_client.tracking import Tracker
 from trainer_client.training_errors import ConfigError, NotFiniteError, RewardError
 
-_ADVICE = "lower optimizer.learning_rate, or look at those rows, and resume; the last checkpoint is as it was"
 PreferenceTask = Literal["dpo", "kto", "iterate"]
 
 
@@ -86,7 +79,7 @@ def preference_section(config: Config, task: PreferenceTask) -> PreferenceSectio
     return section
 
 
-class Preference:
+class Preference(Course):
     """A run of DPO, IPO or KTO. Made again with the same folder, it goes on where it was."""
 
     def __init__(
@@ -105,43 +98,32 @@ class Preference:
         if os.environ.get("WORLD_SIZE", "1") != "1":
             raise ConfigError(f"{task}: trains in one process: start it without torchrun")
         self.section = preference_section(config, task)
-        self.config = config
-        self.client = client
-        self.report = report
         self.parts = assemble(config)
-        self.model, self.sampler = self.parts.model, self.parts.sampler
-        self._collect = collect or Preference._read
+        self.sampler = self.parts.sampler
         watched = bool(self.parts.held_out.rows) and config.evaluation.every > 0
-        first = Reference(self.model) if watched and config.evaluation.kl else None
-        self.held_out = evaluator(config, self.parts, first, client)
-        if client is None and (watched or config.tracking.enabled):
-            raise ConfigError("evaluation and tracking need the service: give a client, or turn them off")
+        first = Reference(self.parts.model) if watched and config.evaluation.kl else None
+        held_out = evaluator(config, self.parts, first, client)
+        super().__init__(
+            config, task, model=self.parts.model, tokenizer=self.parts.tokenizer, client=client, report=report,
+            held_out=held_out,
+        )  # fmt: skip
+        self._collect = collect or Preference._read
         self.rate = config.learning_rate("kto" if self.section.loss == "kto" else "dpo")
-        self.checkpoints = Checkpoints(Path(config.folder) / "checkpoints", config.checkpoints.keep)
-        self.monitor = Monitor(config.alarms)
-        self.identity = {**identity(config, data_sha256(config)), "task": task}
-        self.step = 0
-        self.attempt = 0
         self.round = Round()
         self.optimizer = self._new_optimizer(1)
-        self.tracker: Tracker | None = None
-        self.seconds: defaultdict[str, float] = defaultdict(float)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
     def run(self) -> Outcome:
         """Train to the end of the last round, or until an alarm ends it. Raises `TrainingError`; checkpoints stay."""
         if self.held_out is not None:
-            check_verifiers(
-                self.client, [self.config.evaluation.verifier], {row.verifier for row in self.parts.held_out.rows}
-            )
-        resumed = self._resume()
-        with ExitStack() as stack:
-            self.tracker = stack.enter_context(self._tracker())
+            rows = self.parts.held_out.rows
+            check_verifiers(self.client, [self.config.evaluation.verifier], {row.verifier for row in rows})
+        with self._begun() as resumed:
             alarms = [] if resumed else self._record({})
-            while not _ends_run(alarms):
+            while not ends_run(alarms):
                 self.seconds.clear()
-                if self.round.done == self._updates(len(self.round.examples)):
+                if self._round_is_over():
                     if self.round.number == self.section.iterations:
                         break
                     self._begin_round()
@@ -150,10 +132,10 @@ class Preference:
                 with self._timed("update"):
                     torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # dropout
                     values = self._update()
-                alarms = self._record(values | {f"time/{name}": spent for name, spent in self.seconds.items()})
+                alarms = self._record(values | self._times())
                 if self.step % self.config.checkpoints.every == 0 or self._is_last():
                     self._save()
-            if self.step == 0 and not _ends_run(alarms):
+            if self.step == 0 and not ends_run(alarms):
                 raise RewardError(
                     f"nothing to learn from in {self.round.empty} iterations: in every group all scores are equal, "
                     "or fewer than two are there; take other prompts or another verifier, or sample at a higher "
@@ -222,9 +204,8 @@ class Preference:
                 )  # fmt: skip
                 value = float(made.loss.detach())
                 if not math.isfinite(value):
-                    raise NotFiniteError(
-                        f"step {self.step}: the loss is NaN or infinite in {_named(part)}: {_ADVICE}"
-                    )
+                    where = named(each.number for each in part)
+                    raise NotFiniteError(f"step {self.step}: the loss is NaN or infinite in {where}: {ADVICE}")
                 made.loss.backward()
                 self.optimizer.collect()
                 loss += value
@@ -233,117 +214,35 @@ class Preference:
             try:
                 norm = self.optimizer.step()
             except NotFiniteError as error:
-                raise NotFiniteError(f"step {self.step}: {error}, in {_named(batch)}: {_ADVICE}") from error
+                raise NotFiniteError(
+                    f"step {self.step}: {error}, in {named(each.number for each in batch)}: {ADVICE}"
+                ) from error
         told = _prefixed(summarise(stats) | values)
         return {"loss": loss, "grad_norm": norm, "learning_rate": rate, **told, **collected}
 
-    # --- evaluation, record, alarms ---------------------------------------------------------------------------------
+    # --- rounds and checkpoints -------------------------------------------------------------------------------------
 
-    def _record(self, values: Values) -> list[Alarm]:
-        """Evaluate if it is time, or a round has ended; look for alarms, and note everything."""
-        round_ends = self.round.number > 0 and self.round.done == self._updates(len(self.round.examples))
-        if self.held_out is not None and (round_ends or self.held_out.due(self.step)):
-            with self._timed("evaluation"):
-                values = values | self.held_out.evaluate(self.step)
-            values["time/evaluation"] = self.seconds["evaluation"]
-        alarms = self.monitor.update(self.step, values)
-        if self.tracker is not None and values:
-            self.tracker.metrics(self.step, values)
-            for alarm in alarms:
-                self.tracker.alarm(alarm)
-        self.report(self.step, values)
-        return alarms
+    def _evaluates(self, held_out: HeldOut) -> bool:
+        """A round ends with an evaluation too."""
+        return (self.round.number > 0 and self._round_is_over()) or super()._evaluates(held_out)
 
-    # --- beginning, resuming, ending --------------------------------------------------------------------------------
+    def _round_is_over(self) -> bool:
+        return self.round.done == self._updates(len(self.round.examples))
 
-    def _resume(self) -> bool:
-        """Go on from the newest checkpoint; whether there is one."""
-        state = self.checkpoints.load()
-        if state is None:
-            return False
-        check_same(state["identity"], self.identity)
-        self._restore(state)
-        return True
+    def _is_last(self) -> bool:
+        return self.round.number == self.section.iterations and self._round_is_over()
 
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"], strict=False)
+    def _state(self) -> dict[str, Any]:
+        return {"round": self.round.state()}
+
+    def _take_up(self, state: dict[str, Any]) -> None:
         kept = state["round"]
         self.round = Round(**{**kept, "examples": [Example(**each) for each in kept["examples"]]})
         self.optimizer = self._new_optimizer(self._updates(len(self.round.examples)))
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.monitor.load_state_dict(state["monitor"])
-        self.step, self.attempt = state["step"], state["attempt"]
 
     def _new_optimizer(self, steps: int) -> Optimizer:
         return Optimizer(self.model, self.config.optimizer, self.rate, max(steps, 1))
 
-    def _save(self) -> None:
-        if not all(weight.isfinite().all() for weight in self.optimizer.weights):
-            raise NotFiniteError(f"step {self.step}: a weight is NaN or infinite: {_ADVICE}")
-        state = {
-            "identity": self.identity, "model": trainable(self.model), "optimizer": self.optimizer.state_dict(),
-            "monitor": self.monitor.state_dict(), "round": self.round.state(),
-            "attempt": self.attempt if self.tracker is None else self.tracker.attempt,
-        }  # fmt: skip
-        good = min(self.monitor.state_dict()["good"].values(), default=0)
-        self.checkpoints.save(self.step, state, [step for step in self.checkpoints.steps() if step <= good][-1:])
-
-    def _is_last(self) -> bool:
-        last_round = self.round.number == self.section.iterations
-        return last_round and self.round.done == self._updates(len(self.round.examples))
-
-    def _end(self, alarms: Sequence[Alarm]) -> Outcome:
-        """Do what alarms ask for, export the model, and say how it went."""
-        by_action = {alarm.action: alarm for alarm in reversed(alarms)}
-        decisive = by_action.get("rollback") or by_action.get("pause")
-        status: Literal["finished", "paused", "rolled_back"] = "finished"
-        if decisive is not None and decisive.action == "pause":
-            status = "paused"
-            self._save()
-        elif decisive is not None:
-            status = "rolled_back"
-            self._roll_back(decisive.good_step)
-        export(self.model, self.parts.tokenizer, model_folder(self.config))
-        if self.tracker is not None:
-            self.tracker.status(
-                "finished" if decisive is None else "paused", None if decisive is None else decisive.message
-            )
-        return Outcome(status, self.step, model_folder(self.config))
-
-    def _roll_back(self, good_step: int) -> None:
-        """The last checkpoint at or before a good step, later ones removed; the first policy where there is none."""
-        state = self.checkpoints.load(good_step)
-        if state is None:
-            self.model.load_state_dict(load_policy(self.config.model, self.config.seed).state_dict())
-            self.step = 0
-        else:
-            self._restore(state)
-        self.checkpoints.drop_after(self.step)
-
-    def _tracker(self) -> Tracker:
-        return Tracker(
-            Path(self.config.folder), self.config.run, self.identity,
-            self.client if self.config.tracking.enabled else None, step=self.step, attempt=self.attempt,
-            metadata=self.config.tracking.metadata,
-        )  # fmt: skip
-
-    @contextmanager
-    def _timed(self, name: str) -> Iterator[None]:
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] += time.perf_counter() - began
-
 
 def _prefixed(values: Values) -> Values:
     return {f"preference/{name}": value for name, value in values.items()}
-
-
-def _named(part: Sequence[Example]) -> str:
-    numbers = sorted({each.number for each in part})
-    return f"rows {', '.join(map(str, numbers[:8]))}" + (f" and {len(numbers) - 8} more" if len(numbers) > 8 else "")
-
-
-def _ends_run(alarms: Sequence[Alarm]) -> bool:
-    return any(alarm.action != "log" for alarm in alarms)

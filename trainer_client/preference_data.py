@@ -69,21 +69,26 @@ def read_labelled(prompts: Prompts, tokenizer: Any, context: int | None) -> list
         answer = _answer(row, "completion", tokenizer)
         _check_length(row, ids, answer, context)
         answers.append(Labelled(row.number, ids, answer, label))
-    return with_others(answers)
+    return with_others(answers, context)
 
 
-def with_others(answers: Sequence[Labelled]) -> list[Example]:
+def with_others(answers: Sequence[Labelled], context: int | None = None) -> list[Example]:
     """Each answer with one to another prompt, of the whole set, so that a batch may hold a single prompt.
 
-    Raises `DataError` where all prompts are the same.
+    Of a borrowed answer that does not fit the context after its new prompt, as much is taken as does. Raises
+    `DataError` where all prompts are the same.
     """
     prompts = [tuple(each.prompt) for each in answers]
     if len(set(prompts)) < 2:
         raise DataError("KTO needs answers to at least two different prompts, to estimate its z0 from")
     return [
-        Example(each.number, each.prompt, each.answer, answers[partner].answer, each.desirable)
+        Example(each.number, each.prompt, each.answer, _fitting(each, answers[partner], context), each.desirable)
         for each, partner in zip(answers, mismatched_partners(prompts), strict=True)
     ]
+
+
+def _fitting(borrower: Labelled, lender: Labelled, context: int | None) -> list[int]:
+    return lender.answer if context is None else lender.answer[: context - len(borrower.prompt)]
 
 
 def _answer(row: Row, name: str, tokenizer: Any) -> list[int]:

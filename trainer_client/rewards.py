@@ -1,7 +1,8 @@
 """Rewards from the service: each completion is sent as soon as it ends, while others are still being drawn.
 
-What ends at the same token is one request, whose idempotency key follows from its content. Sampling is reproducible,
-so a run that was killed and resumed makes the same requests again, and is answered from the record.
+What ends at the same token is one request, whose idempotency key follows from its content. A run that was killed and
+resumed has the verdicts that came before (rollout_file.py). Those that were on their way it asks for once more, and
+is answered from the record.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from trainer_client.config import RewardSection, Verifier
 from trainer_client.errors import AssayError, ForbiddenError, NotFoundError
 from trainer_client.results import Verdict
 from trainer_client.rollout import Completion, Group
+from trainer_client.rollout_file import RolloutFile, request_content
 from trainer_client.training_errors import ConfigError, RewardError
 
 IN_FLIGHT = 64
@@ -42,17 +44,33 @@ class Client(Protocol):
 class Scored:
     """A group with its verdicts.
 
-    `verdicts[sample][part]` are in the order of `grpo.rewards`; `scores[sample]` is their weighted sum, None where a
-    part of it is missing.
+    `verdicts[sample][part]` are in the order of `grpo.rewards`, as are their `weights`; `scores[sample]` is their
+    weighted sum, None where a part of it is missing.
     """
 
     group: Group
     verdicts: list[list[Verdict]]
     scores: list[float | None]
+    weights: Sequence[float] = (1.0,)
 
-    def steps(self) -> list[list[float]]:
-        """The step scores of each completion."""
-        return [[step.score for verdict in row for step in verdict.steps or ()] for row in self.verdicts]
+    def steps(self) -> list[list[tuple[float, int]]]:
+        """The steps of each completion as (score times its verifier's weight, character that the step ends before).
+
+        A verifier without weight is only watched, and its steps are none.
+        """
+        return [
+            [
+                (weight * step.score, step.end)
+                for weight, verdict in zip(self.weights, row, strict=True)
+                if weight
+                for step in verdict.steps or ()
+            ]
+            for row in self.verdicts
+        ]
+
+    def step_scores(self) -> list[list[float]]:
+        """Those of `steps` without their places."""
+        return [[score for score, _ in row] for row in self.steps()]
 
 
 class Rewards:
@@ -65,14 +83,19 @@ class Rewards:
         self._pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="rewards")
         self._sent: list[Future[list[Verdict]]] = []
 
-    def send(self, step: int, groups: Sequence[Group], finished: Iterable[Completion]) -> None:
-        """Have completions scored; those of a call share a request. Returns at once."""
+    def send(
+        self, step: int, groups: Sequence[Group], finished: Iterable[Completion], kept: RolloutFile | None = None
+    ) -> None:
+        """Have completions scored; those of a call share a request. Returns at once.
+
+        Verdicts that `kept` has are not asked for again, and those that come are noted in it.
+        """
         items = [
             self._item(groups[completion.prompt], completion, part)
             for completion in finished
             for part in range(len(self._sections))
         ]
-        self._sent.append(self._pool.submit(self._score, step, items))
+        self._sent.append(self._pool.submit(self._score, step, items, kept))
 
     def wait(self, groups: Sequence[Group]) -> list[Scored]:
         """The groups with the verdicts of all that was sent. Raises `RewardError` where the service gives none."""
@@ -87,9 +110,18 @@ class Rewards:
         """End the threads; what was not yet sent is not sent."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _score(self, step: int, items: list[dict[str, Any]]) -> list[Verdict]:
+    def _score(self, step: int, items: list[dict[str, Any]], kept: RolloutFile | None) -> list[Verdict]:
+        content = request_content(items)
+        if kept is not None and (known := kept.verdicts(content)) is not None:
+            return known
         # one key for each call: calls that share one may share requests, in a way that depends on the moment
-        return self._client.score(None, items, run=self._run, step=step, idempotency_key=f"rollout-{items[0]['id']}")
+        key = f"rollout-{items[0]['id']}"
+        if kept is not None and kept.failures:
+            key += f"-{kept.failures}"  # else the record would answer what made the run fail
+        verdicts = self._client.score(None, items, run=self._run, step=step, idempotency_key=key)
+        if kept is not None:
+            kept.note(content, verdicts)
+        return verdicts
 
     def _item(self, group: Group, completion: Completion, part: int) -> dict[str, Any]:
         row = group.row
@@ -114,7 +146,7 @@ class Rewards:
         weights = [section.weight for section in self._sections]
         normalise = [section.normalise for section in self._sections]
         total = combine(table, weights, normalise, torch.zeros(len(own), dtype=torch.long))
-        return Scored(group, own, [None if math.isnan(score) else score for score in total.tolist()])
+        return Scored(group, own, [None if math.isnan(score) else score for score in total.tolist()], weights)
 
 
 def check_verifiers(client: Client, verifiers: Iterable[Verifier | None], rows: Iterable[str | None]) -> None:
@@ -143,8 +175,13 @@ def check_verifiers(client: Client, verifiers: Iterable[Verifier | None], rows: 
         raise ConfigError(f"the service has no kind {', '.join(missing)}; it has {', '.join(sorted(known))}")
 
 
-def check_scored(scored: Sequence[Scored], most: float, setting: str = "grpo.max_unscored") -> None:
-    """Raise `RewardError` where more than the share `most` of completions has no score, with the commonest reason."""
+def check_scored(
+    scored: Sequence[Scored], most: float, setting: str = "grpo.max_unscored", kept: RolloutFile | None = None
+) -> None:
+    """Raise `RewardError` where more than the share `most` of completions has no score, with the commonest reason.
+
+    `kept` is told, so that they are asked for anew when what was wrong has been mended.
+    """
     unscored = [
         verdicts
         for group in scored
@@ -154,6 +191,8 @@ def check_scored(scored: Sequence[Scored], most: float, setting: str = "grpo.max
     total = sum(len(group.scores) for group in scored)
     if not unscored or len(unscored) <= most * total:
         return
+    if kept is not None:
+        kept.ask_again()
     reasons = Counter(
         f"{each.verifier}: {each.error.type}: {each.error.message}" if each.error else f"{each.verifier}: pending"
         for verdicts in unscored

@@ -5,7 +5,8 @@ ever tokenised again, which would give other ids where several spell the same te
 
 What is drawn depends on the policy, the prompt and a key alone: the number that decides a token comes from a
 counter-based generator (Philox) keyed by seed, prompt and place in the group. So the sampler has no state to save,
-and how prompts are spread over batches or processes changes nothing but the last bits of the logits.
+and how prompts are spread over passes or processes changes nothing but the last bits of the logits. A pass that an
+earlier attempt has drawn is taken as it was (rollout_file.py).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -57,6 +58,23 @@ class Group:
     completions: list[Completion] = field(default_factory=list)
 
 
+class Kept(Protocol):
+    """What an earlier attempt has drawn, and where it is kept what is drawn now (rollout_file.py).
+
+    A pass is what is drawn side by side. `names` are those of each completion's random numbers, `places` its prompt
+    and sample.
+    """
+
+    def drawn(self, names: Sequence[str], places: Sequence[tuple[int, int]]) -> list[list[Completion]] | None:
+        """A pass as it ended; None where it is not all there."""
+
+    def begin(self, names: Sequence[str], places: Sequence[tuple[int, int]]) -> None:
+        """A pass begins."""
+
+    def add(self, finished: Sequence[Completion]) -> None:
+        """Completions of it have ended at the same token."""
+
+
 class Sampler:
     """Draws completions with a key-value cache. Each prompt is read once, and its group shares what was read."""
 
@@ -75,11 +93,13 @@ class Sampler:
         *,
         temperature: float | None = None,
         max_new_tokens: int | None = None,
+        kept: Kept | None = None,
     ) -> Iterator[list[Completion]]:
         """`group` completions of each prompt, yielded together where they end at the same token.
 
         `keys` name the random numbers of each prompt: the same key, the same numbers. The order of what is yielded is
-        that of ending, the same each time. Raises `NotFiniteError` where the model gives NaN.
+        that of ending, the same each time. What `kept` has is not drawn again, and what is drawn is added to it.
+        Raises `NotFiniteError` where the model gives NaN.
         """
         temperature = self._sampling.temperature if temperature is None else temperature
         longest = max_new_tokens or self._sampling.max_new_tokens
@@ -89,7 +109,17 @@ class Sampler:
         try:
             for start in range(0, len(places), self._sampling.rows):
                 chunk = places[start : start + self._sampling.rows]
-                yield from self._generate_chunk(prompts, keys, chunk, temperature, longest)
+                names = [f"{keys[prompt]}/{sample}" for prompt, sample in chunk]
+                before = None if kept is None else kept.drawn(names, chunk)
+                if before is not None:
+                    yield from before
+                    continue
+                if kept is not None:
+                    kept.begin(names, chunk)
+                for finished in self._generate_chunk(prompts, names, chunk, temperature, longest):
+                    if kept is not None:
+                        kept.add(finished)
+                    yield finished
         finally:
             self._model.train(training)
 
@@ -97,7 +127,7 @@ class Sampler:
     def _generate_chunk(
         self,
         prompts: Sequence[Sequence[int]],
-        keys: Sequence[str],
+        names: Sequence[str],
         chunk: Sequence[tuple[int, int]],
         temperature: float,
         longest: int,
@@ -115,7 +145,7 @@ class Sampler:
         cache, logits = expand(output.cache, of_row, longest), output.logits[of_row, -1]
         mask = torch.cat([mask[of_row], mask.new_ones(len(chunk), longest)], dim=1) if padded else None
         position = lengths[of_row]
-        numbers = torch.stack([_uniforms(f"{keys[prompt]}/{sample}", longest) for prompt, sample in chunk]).to(device)
+        numbers = torch.stack([_uniforms(name, longest) for name in names]).to(device)
         tokens = torch.zeros(len(chunk), longest, dtype=torch.long, device=device)
         logprobs = torch.zeros(len(chunk), longest, device=device)
         alive = torch.ones(len(chunk), dtype=torch.bool, device=device)

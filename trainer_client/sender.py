@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from trainer_client.errors import AssayError, InvalidRequestError, NotFoundError
@@ -60,7 +60,9 @@ class Sender:
         self._request_s = request_s
         self._last_pause_s = last_pause_s
         self._id: str | None = None
+        self._attempt: int | None = None
         self._failing = False
+        self._superseded = False
         self._halves: list[Batch] = []
         self._wake = threading.Event()
         self._closing = False
@@ -72,7 +74,9 @@ class Sender:
         self._id = str(answer["id"])
         return answer
 
-    def start(self) -> None:
+    def start(self, attempt: int | None = None) -> None:
+        """Begin to send; `attempt` is the one that logs now, None where no process does."""
+        self._attempt = attempt
         self._thread.start()
 
     def wake(self) -> None:
@@ -135,7 +139,7 @@ class Sender:
         for first in (True, False):
             run = self._id or self.create_run()["id"]
             try:
-                self._service.request(
+                answer = self._service.request(
                     "POST",
                     f"/runs/{run}/events",
                     {"events": batch.events},
@@ -147,7 +151,18 @@ class Sender:
                 if not first:
                     raise
             else:
+                self._say_superseded(batch, answer)
                 return
+
+    def _say_superseded(self, batch: Batch, answer: Mapping[str, Any]) -> None:
+        """Warn once where rows of the attempt that logs now are left out, as only another process can cause."""
+        earlier = sum(event["attempt"] != self._attempt for event in batch.events)
+        if not self._superseded and self._attempt is not None and answer.get("stale", 0) > earlier:
+            self._superseded = True
+            self._warn(
+                "another process has taken up this run since: part of what is logged here is left out; "
+                "stop one of the two, or give it a run of its own"
+            )
 
     def _say_failing(self, error: AssayError) -> None:
         if not self._failing:

@@ -10,40 +10,27 @@ from pathlib import Path
 from transformers.utils.logging import disable_progress_bar
 
 from trainer_client import iterate as iterating
-from trainer_client import sft as supervised
-from trainer_client.assembly import assemble, data_sha256
-from trainer_client.checkpoint import identity
+from trainer_client.assembly import assemble
 from trainer_client.client import RewardClient
 from trainer_client.config import Config
-from trainer_client.data import read_rows
+from trainer_client.course import Outcome, Report
+from trainer_client.data import hold_out, read_rows
 from trainer_client.evaluation import evaluator
-from trainer_client.loop import Grpo, Outcome, Report
+from trainer_client.loop import Grpo
 from trainer_client.preference import Preference, PreferenceTask, preference_section
 from trainer_client.progress import Display
-from trainer_client.tracking import Tracker
+from trainer_client.sft import Sft
 from trainer_client.training_errors import ConfigError, DataError
 
 
 def sft(config: Config) -> Outcome:
-    """Train on answers. Raises `TrainingError`, and `AssayError` where the record needs a service that is away."""
+    """Train on answers, or go on with a run of the same folder. Raises as `grpo` does."""
     if config.sft is None:
         raise ConfigError("sft: is missing; give it at least `steps`")
-    with _display(config, config.sft.steps) as show, ExitStack() as stack:
+    with ExitStack() as stack:
         client = stack.enter_context(_client(config)) if config.tracking.enabled else None
-        tracker = stack.enter_context(
-            Tracker(
-                Path(config.folder), config.run, identity(config, data_sha256(config)), client,
-                metadata=config.tracking.metadata,
-            )
-        )  # fmt: skip
-
-        def report(step: int, values: dict[str, float]) -> None:
-            tracker.metrics(step, values)
-            show(step, values)
-
-        folder = supervised.train(config, report)
-        tracker.status("finished")
-    return Outcome("finished", config.sft.steps, folder)
+        show = stack.enter_context(_display(config, config.sft.steps))
+        return Sft(config, client=client, report=show).run()
 
 
 def grpo(config: Config) -> Outcome:
@@ -76,7 +63,8 @@ def _preference(config: Config, task: PreferenceTask) -> Outcome:
         answers = section.prompts * (section.group if section.loss == "kto" else 1)
         steps = section.iterations * (section.steps or -(-answers // section.batch))
     elif section.steps is None:
-        steps = -(-len(read_rows(config.data.train)) // section.batch)
+        rows = hold_out(read_rows(config.data.train), config.data.hold_out, config.seed)[0]
+        steps = -(-len(rows) // section.batch)
     with ExitStack() as stack:
         scored = task == "iterate" or config.tracking.enabled or bool(config.evaluation.every)
         client = stack.enter_context(_client(config)) if scored else None

@@ -69,7 +69,7 @@ class Tracker(AbstractContextManager["Tracker"]):
             self._add([{"type": "resume", "step": step}])
         self.status("running")
         if self._sender is not None:
-            self._sender.start()
+            self._sender.start(self.attempt)
 
     def _begin(self, body: dict[str, Any], service: Service | None, attempt: int, request_s: float) -> int:
         """The number of this attempt, above every earlier one's; on disk before anything carries it."""

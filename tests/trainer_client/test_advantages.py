@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
+import random
 from collections.abc import Callable
 
 import pytest
@@ -26,6 +29,7 @@ from trainer_client.advantages import (
     whiten,
 )
 from trainer_client.algorithms import ALGORITHMS
+from trainer_client.groups import Fate, fate
 
 NAN = math.nan
 ESTIMATORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -102,6 +106,25 @@ def test_a_constant_added_to_every_score_changes_nothing(
 ) -> None:
     scores, groups = columns(pairs)
     assert torch.allclose(ESTIMATORS[name](scores + shift, groups), ESTIMATORS[name](scores, groups), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+@given(pairs=rows)
+@settings(max_examples=30, deadline=None)
+def test_the_same_group_of_another_prompt_gets_the_same(name: str, pairs: list[tuple[float, int]]) -> None:
+    scores, groups = columns(pairs)
+    twice = ESTIMATORS[name](scores.repeat(2), torch.cat([groups, groups + 10]))
+    assert torch.equal(twice, ESTIMATORS[name](scores, groups).repeat(2))
+
+
+@pytest.mark.parametrize("name", ["rloo", "reinforce_pp"])
+def test_a_large_constant_in_every_score_changes_nothing_with_a_kl_in_the_reward(name: str) -> None:
+    algorithm = dataclasses.replace(ALGORITHMS[name], beta=0.05)
+    scores, groups = torch.tensor([1.0, 0.0, 0.5], dtype=torch.float64), torch.zeros(3)
+    kl = torch.tensor([[0.1, 0.2], [0.4, 0.0], [0.0, 0.3]])
+    expected = estimate(algorithm, scores, groups, torch.ones(3, 2), kl)
+    shifted = estimate(algorithm, scores + 1e8, groups, torch.ones(3, 2), kl)
+    assert torch.allclose(shifted, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
@@ -248,6 +271,46 @@ def test_steps_are_compared_within_their_group_only() -> None:
     assert advantages.flatten().tolist() == [1, -1, 0, 0]
 
 
+STEP_SCORES = [0.0, 0.1, 1 / 3, 0.7]
+group_with_steps = st.lists(
+    st.tuples(
+        st.sampled_from([0.1, 1.0, NAN]), st.lists(st.sampled_from(STEP_SCORES), max_size=3)
+    ),
+    min_size=2, max_size=5,
+)  # fmt: skip
+
+
+@given(group_with_steps)
+@settings(max_examples=200, deadline=None)
+def test_a_group_with_steps_is_degenerate_where_every_advantage_is_exactly_0(
+    drawn: list[tuple[float, list[float]]],
+) -> None:
+    scores = [score for score, _ in drawn]
+    placed = [[(score, 2 * place) for place, score in enumerate(steps)] for _, steps in drawn]
+    advantages = step_advantages(torch.tensor(scores), placed, torch.zeros(len(drawn)), length=6)
+    found = fate(scores, [steps for _, steps in drawn])
+    assert bool((advantages == 0).all()) == (found != Fate.USABLE)
+
+
+@given(group_with_steps, group_with_steps, st.randoms(use_true_random=False))
+@settings(max_examples=50, deadline=None)
+def test_step_advantages_depend_on_differences_within_a_group_alone(
+    first: list[tuple[float, list[float]]], second: list[tuple[float, list[float]]], source: random.Random
+) -> None:
+    drawn, groups = first + second, torch.tensor([0] * len(first) + [1] * len(second))
+    scores = torch.tensor([score for score, _ in drawn], dtype=torch.float64)
+    placed = [[(score, 2 * place) for place, score in enumerate(steps)] for _, steps in drawn]
+    expected = step_advantages(scores, placed, groups, length=6)
+    order = source.sample(range(len(drawn)), len(drawn))
+    moved = step_advantages(scores[order], [placed[row] for row in order], groups[order], length=6)
+    assert torch.allclose(moved, expected[order], atol=1e-6)
+    raised = [
+        [(score + 3 * group, token) for score, token in row]
+        for row, group in zip(placed, groups.tolist(), strict=True)
+    ]
+    assert torch.allclose(step_advantages(scores + 5 * groups, raised, groups, length=6), expected, atol=1e-6)
+
+
 def test_a_step_ends_in_the_token_that_completes_its_last_character() -> None:
     ends = [3, 3, 5, 9, 9]  # the second token holds a part of a character, the last is an EOS
     spans = [(0.1, 3), (0.2, 4), (0.3, 5), (0.4, 9), (0.5, 12)]
@@ -280,6 +343,22 @@ def test_bytes_that_are_no_character_still_end_where_the_text_does() -> None:
 
 def test_no_tokens_have_no_ends() -> None:
     assert character_ends([], decode_bytes) == []
+
+
+@given(st.text(max_size=20).filter(lambda text: "\ufffd" not in text), st.data())
+@settings(max_examples=100, deadline=None)
+def test_a_character_ends_in_the_token_of_its_last_byte_also_where_that_begins_another(
+    text: str, data: st.DataObject
+) -> None:
+    # as in byte-level vocabularies, in which " \xf0\x9f", a space and the half of an emoji, is one token
+    whole = text.encode("utf-8", errors="ignore")
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(whole) - 1)))) if len(whole) > 1 else []
+    tokens = [whole[first:last] for first, last in itertools.pairwise([0, *cuts, len(whole)])]
+    ends = character_ends(
+        range(len(tokens)), lambda ids: b"".join(tokens[i] for i in ids).decode("utf-8", errors="replace")
+    )
+    reached = [b"".join(tokens[: index + 1]) for index in range(len(tokens))]
+    assert ends == [len(prefix.decode("utf-8", errors="ignore")) for prefix in reached]
 
 
 @given(st.text(max_size=30), st.booleans())

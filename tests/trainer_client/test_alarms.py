@@ -56,6 +56,40 @@ def test_a_run_whose_held_out_score_rises_with_the_reward_and_then_stays_raises_
     assert run(Monitor(), proxy, held_out) == []
 
 
+@given(st.integers(0, 80), st.integers(0, 60), st.booleans())
+def test_a_gain_and_a_loss_of_exactly_a_tenth_count_whatever_their_rounding(
+    start: int, first: int, enough: bool
+) -> None:
+    # in hundredths: 0.3 - 0.2 is less than 0.1 in binary, and 0.8 - 0.7 more. The best is 0.20 above the first.
+    gain, loss = (10, 10) if enough else (9, 10)
+    raised = run(Monitor(), [start / 100] + [(start + gain) / 100] * 14, _held_out(first, first + 20 - loss), 1)
+    assert [(alarm.name, alarm.step) for alarm in raised] == ([("reward_hacking", 4)] if enough else [])
+    assert run(Monitor(), [start / 100] + [(start + 10) / 100] * 14, _held_out(first, first + 20 - 9), 1) == []
+
+
+def _held_out(first: int, then: int) -> list[float]:
+    return [first / 100, (first + 20) / 100, (first + 20) / 100] + [then / 100] * 13
+
+
+@pytest.mark.parametrize(("gain", "steps"), [(2, [3]), (3, [])])
+@given(first=st.integers(0, 90))
+def test_a_held_out_gain_of_exactly_two_hundredths_is_none(gain: int, steps: list[int], first: int) -> None:
+    held_out = [first / 100, (first + 5) / 100] + [(first + gain) / 100] * 3
+    assert [alarm.step for alarm in run(Monitor(), [0.3] + [0.6] * 3, held_out, 1)] == steps
+
+
+def test_an_evaluation_without_a_new_reward_in_between_is_neither_good_nor_bad() -> None:
+    # with several minibatches only the first step of a rollout has a reward
+    monitor = Monitor()
+    monitor.update(0, {HELD_OUT: 0.5})
+    monitor.update(1, {PROXY: 0.3, HELD_OUT: 0.6})
+    monitor.update(2, {HELD_OUT: 0.6})
+    assert monitor.update(3, {PROXY: 0.6, HELD_OUT: 0.4}) == []
+    assert monitor.update(4, {HELD_OUT: 0.4}) == []
+    [alarm] = monitor.update(5, {PROXY: 0.6, HELD_OUT: 0.4})
+    assert alarm.good_step == 2
+
+
 def test_one_bad_evaluation_between_good_ones_raises_none() -> None:
     assert run(Monitor(), [0.4] + [0.6] * 19, [0.40, 0.6, 0.45, 0.6, 0.45]) == []
 

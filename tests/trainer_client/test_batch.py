@@ -77,6 +77,31 @@ def test_step_scores_become_advantages_of_tokens() -> None:
     assert batch.advantages[1].tolist() == pytest.approx([(0.5 - 0.5) - 1] * 3)
 
 
+def test_a_step_counts_as_its_verifier_weighs_and_not_where_that_is_only_watched() -> None:
+    # 2 x 1.0 against 2 x 0.5 of the first verifier; the second, of weight 0, says the opposite
+    steps = [[Step(1.0, 0, 1)], [Step(0.5, 0, 1)]]
+    group = scored(0, [1, 0], [1, 1], steps=steps)
+    watched = [[*own, verdict(1.0, [Step(9.0 * place, 0, 1)])] for place, own in enumerate(group.verdicts)]
+    weighed = Scored(group.group, watched, group.scores, [2.0, 0.0])
+    batch = made(weighed, step_scores=True)
+    assert batch.advantages.flatten().tolist() == pytest.approx([1 + 1, -1 - 1])
+    assert weighed.step_scores() == [[2.0], [1.0]]
+
+
+def test_tokens_that_the_policy_did_not_write_pay_no_kl_and_are_in_no_mean() -> None:
+    algorithm = Algorithm(advantage="global", kl="reward", beta=0.5)
+    batches = []
+    for strange in (-1.0, -99.0):  # of a token that a tool wrote
+        group = scored(0, [1, 0], [3, 3], old=[[-1.0, strange, -2.0], [-1.0, -1.0, -1.0]])
+        for completion in group.group.completions:
+            completion.reference_logprobs = [-1.5] * 3
+        group.group.completions[0].mask = [1, 0, 1]
+        batches.append(made(group, algorithm=algorithm))
+    inside = batches[0].mask.bool()
+    assert torch.equal(batches[0].advantages[inside], batches[1].advantages[inside])
+    assert batches[0].advantages[inside].mean().item() == pytest.approx(0, abs=1e-6)
+
+
 def test_tokens_that_the_sampler_made_too_often_weigh_less() -> None:
     old = [[-2.0], [-0.5]]
     batch = made(scored(0, [1, 0], [1, 1], old=old), importance_cap=1.2)

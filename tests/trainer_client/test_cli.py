@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -18,7 +19,7 @@ import yaml
 from tests.service import ROOT, Service
 from tests.trainer_client.scripted_runs import ScriptedRuns
 from trainer_client import RewardClient
-from trainer_client.cli import main
+from trainer_client.cli import _look_for_service, main
 from trainer_client.tracking import Tracker
 
 Said = tuple[int, str, str]
@@ -236,6 +237,34 @@ def test_what_is_missing_outside_the_configuration_is_told(
     monkeypatch.delenv("ASSAY_API_KEY")
     with pytest.raises(SystemExit):
         main(["plot", "nobody"])
+
+
+def test_a_folder_without_a_record_is_not_asked_for_in_the_service(call: Call, tmp_path: Path) -> None:
+    code, out, err = call("plot", tmp_path)
+    assert (code, out) == (1, "")
+    assert f"{tmp_path} has no record of a run" in err
+
+
+def test_a_service_that_is_away_is_told_at_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer_client.cli.LOOK_S", 0.2)
+    monkeypatch.setenv("ASSAY_API_KEY", "k" * 16)
+    _look_for_service("http://127.0.0.1:9")
+    said = capsys.readouterr().err
+    assert "nothing answers at http://127.0.0.1:9" in said
+    assert said.endswith("Trying on.\n")
+
+
+def test_a_file_that_cannot_be_written_is_told_in_one_line(
+    call: Call, service: Service, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> tuple[int, int]:
+        raise OSError(errno.ENOSPC, "No space left on device", "labels.jsonl")
+
+    monkeypatch.setattr("trainer_client.labels.write_labels", full)
+    code, out, err = call("labels", "labels.jsonl", url=service.url, key=key)
+    assert (code, out, err) == (1, "", "assay-train: labels.jsonl: No space left on device\n")
 
 
 def test_what_a_run_could_not_send_is_sent_later(call: Call, tmp_path: Path) -> None:

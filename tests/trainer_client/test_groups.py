@@ -48,6 +48,11 @@ def test_equal_outcomes_with_unequal_steps_still_teach() -> None:
     assert fate([1.0, 1.0], [[0.5], [0.9]]) == Fate.USABLE
     assert fate([1.0, 1.0], [[0.5], [0.5]]) == Fate.DEGENERATE
     assert fate([1.0, 1.0, None], [[0.5], [0.5], [0.9]]) == Fate.DEGENERATE
+    # alike in both, but one step is better than the other
+    assert fate([1.0, 1.0], [[0.2, 0.8], [0.2, 0.8]]) == Fate.USABLE
+    # more of them, but none is better; and only one has any, which is compared with nothing
+    assert fate([1.0, 1.0], [[0.5, 0.5], [0.5]]) == Fate.DEGENERATE
+    assert fate([1.0, 1.0], [[0.2, 0.8], []]) == Fate.DEGENERATE
 
 
 def test_unscored_and_cut_completions_stay_out_of_the_loss() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from trainer_client.checkpoint import Checkpoints
 from trainer_client.config import Config
 from trainer_client.iterate import above_and_below, best_and_worst, iterate
 from trainer_client.labels import write_labels
+from trainer_client.rollout import Completion, Sampler
 from trainer_client.tasks import kto
 from trainer_client.training_errors import ConfigError, DataError, RewardError
 
@@ -61,6 +64,18 @@ def test_kto_takes_what_is_above_the_mean_and_what_is_below(scores: list[float |
         assert set(labels.values()) == {True, False}
 
 
+def test_a_score_that_is_the_mean_but_for_rounding_has_no_label() -> None:
+    assert math.fsum([0.1, 0.2, 0.3]) / 3 != 0.2
+    assert above_and_below([0.1, 0.2, 0.3]) == [(0, False), (2, True)]
+
+
+def test_scores_that_differ_by_rounding_alone_tie() -> None:
+    assert 0.1 + 0.2 != 0.3
+    assert best_and_worst([0.1 + 0.2, 0.3, None]) == []
+    assert above_and_below([0.1 + 0.2, 0.3, None]) == []
+    assert best_and_worst([0.1 + 0.2, 0.3, 0.0]) == [(0, True), (2, False)]
+
+
 @pytest.mark.parametrize("loss", ["dpo", "kto"])
 def test_each_iteration_learns_from_what_the_policy_says_by_then(
     sorting: Path, tmp_path: Path, client: RewardClient, loss: str
@@ -96,6 +111,42 @@ def test_an_iteration_that_is_resumed_is_the_same_to_the_bit(
     assert wanted["round"] == {**found["round"], "collected": wanted["round"]["collected"]}
     assert all(torch.equal(weight, found["model"][name]) for name, weight in wanted["model"].items())
     assert client.request("GET", f"/runs/{made.run}")["attempt"] == 2
+
+
+@pytest.mark.parametrize("compare", [False, True])
+def test_what_an_iteration_drew_before_it_was_cut_off_is_not_drawn_again(
+    sorting: Path, tmp_path: Path, client: RewardClient, monkeypatch: pytest.MonkeyPatch, compare: bool
+) -> None:
+    draw = Sampler._generate_chunk
+    passes = 0
+
+    def cut_off_in_pass(number: int) -> None:
+        def drawing(self: Sampler, *args: Any) -> Iterator[list[Completion]]:
+            nonlocal passes
+            passes += "/train/" in args[1][0]  # the start draws too, to try the model
+            ended = draw(self, *args)
+            yield next(ended)
+            if passes == number:
+                raise KeyboardInterrupt
+            yield from ended
+
+        monkeypatch.setattr(Sampler, "_generate_chunk", drawing)
+
+    made = config(
+        sorting,
+        tmp_path / f"cut-{compare}",
+        "sampling.rows=4",
+        steps=1,
+        **({"compare": LOW_FIRST} if compare else {}),
+    )
+    cut_off_in_pass(5)
+    with pytest.raises(KeyboardInterrupt):
+        iterate(made, client=client)
+    cut_off_in_pass(0)
+    assert iterate(made, client=client).step == 2
+    assert passes == 2 * 6 + 1  # the one that was cut off is drawn once more
+    samples = client.request("GET", f"/runs/{made.run}/samples", params={"limit": "1000"})["items"]
+    assert len(samples) == 2 * 24
 
 
 def test_an_alarm_pauses_or_rolls_back_and_the_same_command_goes_on(

@@ -16,7 +16,8 @@ from trainer_client import RewardClient
 from trainer_client.algorithms import ALGORITHMS
 from trainer_client.assembly import memory_of
 from trainer_client.config import Config
-from trainer_client.loop import Grpo, Outcome
+from trainer_client.course import Outcome
+from trainer_client.loop import Grpo
 from trainer_client.rollout import Sampler
 from trainer_client.training_errors import (
     ConfigError,
@@ -121,7 +122,8 @@ def test_each_completion_is_scored_while_others_are_drawn(
     def in_steps(self: Sampler, *args: Any, **options: Any) -> Iterator[Any]:
         for finished in generate(self, *args, **options):
             yield finished
-            seen.append(arrived.wait(60))  # the verdict of what has just ended is here before more is drawn
+            if "kept" in options:  # the start draws too, to try the model
+                seen.append(arrived.wait(60))  # the verdict of what has just ended is here before more is drawn
 
     monkeypatch.setattr(Sampler, "generate", in_steps)
     with Watching(service.url, key) as client:
@@ -165,6 +167,10 @@ def test_a_verifier_that_does_not_exist_is_said_before_the_first_step(
             Grpo(made, client=client, report=lambda step, values: steps.append(step)).run()
     with pytest.raises(ConfigError, match="rows without a `verifier`"):
         Grpo(config(sorting, tmp_path / "unknown", rewards=[{}]), client=client).run()
+    (tmp_path / "heldout.jsonl").write_text('{"prompt": "1>", "verifier": "not-held"}\n')
+    made = config(sorting, tmp_path / "unknown", f"data.heldout={tmp_path / 'heldout.jsonl'}", "evaluation.every=1")
+    with pytest.raises(ConfigError, match="no verifier not-held"):
+        Grpo(made, client=client).run()
     assert steps == []
 
 
@@ -180,6 +186,21 @@ def test_a_reward_that_is_always_unscored_stops_the_run_with_its_reason(
     ):
         Grpo(made, client=client).run()
     assert client.request("GET", "/runs/unscored")["status"] == "failed"
+
+
+def test_a_run_that_failed_for_want_of_scores_goes_on_once_the_verifier_is_mended(
+    sorting: Path, tmp_path: Path, client: RewardClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.request("POST", "/verifiers", {"name": "mended", "kind": "outcome", "config": {"wait_s": 600}})
+    made = config(sorting, tmp_path / "mended", rewards=[{"verifier": "mended"}], steps=1)
+    with pytest.raises(RewardError, match="16 of 16 completions have no score"):
+        Grpo(made, client=client).run()
+    client.request("POST", "/verifiers", {"name": "mended", **LOW_FIRST})
+    values: list[dict[str, float]] = []
+    again = Grpo(made, client=client, report=lambda step, own: values.append(own))
+    monkeypatch.setattr(Sampler, "_generate_chunk", None)  # what was drawn is there
+    assert again.run().status == "finished"
+    assert values[-1]["reward/unscored_share"] == 0
 
 
 def test_nan_in_a_loss_stops_the_run_and_keeps_the_checkpoint(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import random
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -34,9 +36,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "cap": algorithm.cap,
         "aggregate": algorithm.aggregate,
         "max_length": 12,
+        "unbiased_kl": algorithm.unbiased_kl,
     }
     for name, algorithm in ALGORITHMS.items()
 }
+VARIANTS["grpo, unbiased KL"] = {**VARIANTS["grpo"], "unbiased_kl": True}
 
 
 def batch(seed: int, rows: int = 6, tokens: int = 7) -> dict[str, Tensor]:
@@ -161,24 +165,55 @@ def test_beta_without_a_reference_is_refused() -> None:
         policy_loss(torch.zeros(1, 1), torch.zeros(1, 1), torch.zeros(1), torch.ones(1, 1), beta=0.1)
 
 
+def test_a_policy_that_has_left_its_reference_behind_is_still_pulled_back() -> None:
+    # k3 of a token that the reference holds for e^-d times as probable is d - 1 and a little, of slope 1
+    for distance in (10.0, 21.0, 300.0):
+        logp = torch.full((1, 1), -0.1, requires_grad=True)
+        reference = logp.detach() - distance
+        result = policy_loss(logp, logp.detach(), torch.zeros(1), torch.ones(1, 1), ref_logp=reference, beta=0.5)
+        result.loss.backward()
+        assert result.loss.item() == pytest.approx(0.5 * (distance - 1), rel=1e-4)
+        assert logp.grad is not None and logp.grad.item() == pytest.approx(0.5, rel=1e-3)
+
+
+@pytest.mark.parametrize("by_token", [False, True])
 @pytest.mark.parametrize("name", VARIANTS)
-@given(seed=st.integers(0, 10_000), cut=st.integers(0, 6))
-@settings(max_examples=25, deadline=None)
-def test_micro_batches_add_up_to_the_batch(name: str, seed: int, cut: int) -> None:
+@given(seed=st.integers(0, 10_000), owners=st.lists(st.integers(0, 3), min_size=6, max_size=6))
+@settings(max_examples=15, deadline=None)
+def test_micro_batches_add_up_to_the_batch(name: str, by_token: bool, seed: int, owners: list[int]) -> None:
     inputs, options = batch(seed), VARIANTS[name]
+    if by_token:
+        inputs["advantages"] = torch.randn(6, 7, generator=torch.Generator().manual_seed(seed))
     whole = policy_loss(**inputs, **options, beta=0.04)
     (gradient,) = torch.autograd.grad(whole.loss, inputs["logp"])
     count = loss_denominator(inputs["mask"], options["aggregate"], options["max_length"])
-    parts = [
-        policy_loss(**{key: value[rows] for key, value in inputs.items()}, **options, beta=0.04, denominator=count)
-        for rows in (slice(0, cut), slice(cut, None))
-        if len(inputs["logp"][rows])
-    ]
+    parts = []
+    for owner in sorted(set(owners)):
+        rows = [row for row in range(6) if owners[row] == owner]
+        width = int(inputs["mask"][rows].nonzero()[:, 1].max()) + 1  # a pass is as wide as its longest row
+        part = {key: value[rows] if value.dim() == 1 else value[rows, :width] for key, value in inputs.items()}
+        parts.append(policy_loss(**part, **options, beta=0.04, denominator=count))
     total = torch.stack([part.loss for part in parts]).sum()
     (parts_gradient,) = torch.autograd.grad(total, inputs["logp"])
     assert torch.allclose(total, whole.loss, atol=1e-6)
     assert torch.allclose(parts_gradient, gradient, atol=1e-6)
     assert summarise(part.stats for part in parts) == pytest.approx(summarise([whole.stats]), rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@given(seed=st.integers(0, 10_000), order=st.permutations(range(6)))
+@settings(max_examples=15, deadline=None)
+def test_neither_the_order_of_rows_nor_having_each_twice_changes_the_loss(
+    name: str, seed: int, order: list[int]
+) -> None:
+    inputs, options = batch(seed), VARIANTS[name]
+    loss = policy_loss(**inputs, **options, beta=0.04).loss
+    (expected,) = torch.autograd.grad(loss, inputs["logp"])
+    for rows in (order, [*order, *order]):
+        moved = policy_loss(**{key: value[rows] for key, value in inputs.items()}, **options, beta=0.04).loss
+        (gradient,) = torch.autograd.grad(moved, inputs["logp"])
+        assert torch.allclose(moved, loss, atol=1e-6)
+        assert torch.allclose(gradient, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -385,6 +420,19 @@ def test_a_borrowed_completion_is_always_of_another_prompt(prompts: list[int]) -
     assert all(prompts[row] != prompts[partner] for row, partner in enumerate(partners))
     if max(prompts.count(prompt) for prompt in prompts) * 2 <= len(prompts):
         assert sorted(partners) == list(range(len(prompts)))
+
+
+@given(st.integers(1, 6), st.integers(1, 20), st.randoms(use_true_random=False))
+def test_where_one_prompt_has_most_rows_it_borrows_all_others_in_turn(
+    others: int, more: int, source: random.Random
+) -> None:
+    prompts = ["most"] * (others + more) + [f"other {place}" for place in range(others)]
+    source.shuffle(prompts)
+    lent = Counter(
+        partner for prompt, partner in zip(prompts, mismatched_partners(prompts), strict=True) if prompt == "most"
+    )
+    assert len(lent) == others
+    assert max(lent.values()) - min(lent.values()) <= 1
 
 
 def test_kto_on_one_prompt_says_what_to_do() -> None:

@@ -8,14 +8,28 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    BloomConfig,
+    BloomForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    Lfm2Config,
+    Lfm2ForCausalLM,
+    Mamba2Config,
+    Mamba2ForCausalLM,
+    OpenAIGPTConfig,
+    OpenAIGPTLMHeadModel,
+)
 
 from examples.sorting.make import tokenizer
-from tests.trainer_client.making import EOS, policy
+from tests.trainer_client.making import EOS, PROMPTS, VOCABULARY, drawn, policy, sampler
+from trainer_client.assembly import Parts, Prompts, check_sampling
 from trainer_client.config import LoraSection, ModelSection, SamplingSection
-from trainer_client.logprobs import values_of
+from trainer_client.logprobs import completion_logprobs, values_of
 from trainer_client.model import (
     Reference,
+    check_vocabulary,
     context_length,
     device_of,
     end_ids,
@@ -112,6 +126,95 @@ def test_ends_are_those_of_tokenizer_generation_config_and_settings() -> None:
         end_ids(model, text, SamplingSection())
     with pytest.raises(ModelError, match=r"99.*not in the model's vocabulary"):
         end_ids(model, tokenizer(), SamplingSection(eos=[99]))
+
+
+def test_a_stop_text_that_is_a_special_token_is_an_end() -> None:
+    text = tokenizer()
+    text.add_special_tokens({"additional_special_tokens": ["<turn>"]})
+    model = policy()
+    model.config.vocab_size = len(text)
+    assert end_ids(model, text, SamplingSection(stop=["<turn>", "7"])) == {EOS, text.convert_tokens_to_ids("<turn>")}
+    with pytest.raises(ModelError, match=r"sampling\.stop: '<turn>1' would never be found"):
+        end_ids(model, text, SamplingSection(stop=["<turn>1"]))
+
+
+def without_attention(name: str) -> Any:
+    """A tiny model with layers that are no attention, or with none: convolutions, or a recurrent state."""
+    torch.manual_seed(2)
+    ids = {"pad_token_id": None, "bos_token_id": None, "eos_token_id": EOS}
+    shape: dict[str, Any] = {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2, **ids}
+    if name == "lfm2":
+        return Lfm2ForCausalLM(
+            Lfm2Config(
+                **shape, intermediate_size=48, num_attention_heads=4, num_key_value_heads=2,
+                layer_types=["conv", "full_attention"], initializer_range=0.5,
+            )
+        )  # fmt: skip
+    return Mamba2ForCausalLM(Mamba2Config(**shape, num_heads=8, head_dim=8, n_groups=1, state_size=8, chunk_size=4))
+
+
+@pytest.mark.parametrize("name", ["lfm2", "mamba2"])
+def test_states_that_are_no_keys_and_values_are_shared_by_a_group_too(name: str) -> None:
+    model = without_attention(name).eval()
+    together = drawn(sampler(model), PROMPTS, 4)
+    for place, (prompt, group) in enumerate(zip(PROMPTS, together, strict=True)):
+        tokens = [each.token_ids for each in group]
+        assert [each.token_ids for each in drawn(sampler(model), [prompt], 4, keys=[f"key{place}"])[0]] == tokens
+        for each, values in zip(group, values_of(model, [prompt] * 4, tokens, 1.0), strict=True):
+            assert each.logprobs == pytest.approx(values, abs=1e-4)
+    check_sampling(parts_of(model), frozenset([EOS]))
+
+
+def parts_of(model: Any) -> Parts:
+    return Parts(model, tokenizer(), sampler(model), Prompts([], [[1, 2, 10]]), Prompts([], []))
+
+
+def test_a_model_that_cannot_be_sampled_rightly_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_sampling(parts_of(policy()), frozenset([EOS]))
+    uncached = OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=VOCABULARY, n_embd=16, n_layer=1, n_head=2))
+    with pytest.raises(ModelError, match="OpenAIGPTLMHeadModel: it cannot be sampled with a key-value cache"):
+        check_sampling(parts_of(uncached), frozenset([EOS]))
+    broken = policy()
+    with torch.no_grad():
+        broken.lm_head.weight.fill_(float("nan"))
+    with pytest.raises(ModelError, match="logits are NaN before any training"):
+        check_sampling(parts_of(broken), frozenset([EOS]))
+    forgetful = policy()
+    plain = forgetful.forward
+
+    def forward(*args: Any, cache: Any = None, **options: Any) -> Any:
+        if cache is not None:  # as of a model that cannot go on from what it has read
+            for layer in cache.layers:
+                layer._values.zero_()
+        return plain(*args, cache=cache, **options)
+
+    monkeypatch.setattr(forgetful, "forward", forward)
+    with pytest.raises(ModelError, match="would be trained on what it did not say"):
+        check_sampling(parts_of(forgetful), frozenset([EOS]))
+
+
+def test_a_tokenizer_of_another_model_is_refused() -> None:
+    check_vocabulary(policy(), [[1, 13]])
+    with pytest.raises(ModelError, match=r"model\.tokenizer: it gives the id 14"):
+        check_vocabulary(policy(), [[1], [2, 14]])
+
+
+def test_the_models_own_dropout_is_off(tmp_path: Path) -> None:
+    made = GPT2LMHeadModel(GPT2Config(vocab_size=VOCABULARY, n_embd=16, n_layer=1, n_head=2, resid_pdrop=0.5))
+    made.save_pretrained(tmp_path)
+    model = load_policy(section(tmp_path), 0)
+    assert model.training
+    logp = completion_logprobs(model, [[1, 2, 10]], [[3, 4, 12]]).logp
+    assert logp[0].tolist() == pytest.approx(values(model), abs=1e-5)
+
+
+def test_an_attention_that_a_model_has_not_says_which_to_set(tmp_path: Path) -> None:
+    BloomForCausalLM(BloomConfig(vocab_size=VOCABULARY, hidden_size=16, n_layer=1, n_head=2)).save_pretrained(
+        tmp_path
+    )
+    with pytest.raises(ModelError, match=r"model\.attention: .* has no sdpa: set eager"):
+        load_policy(section(tmp_path, attention="sdpa"), 0)
+    assert len(values(load_policy(section(tmp_path), 0))) == 3
 
 
 def test_the_context_is_the_models() -> None:

@@ -63,6 +63,16 @@ def test_a_label_that_cannot_be_used_is_named(extra: dict[str, Any], said: str) 
         read_labelled(prompts(extra), tokenizer(), 64)
 
 
+def test_a_borrowed_answer_fits_the_context_after_its_new_prompt() -> None:
+    rows = [
+        Row(1, "1" * 50, extra={"completion": "2", "label": True}),
+        Row(2, "1>", extra={"completion": "3" * 40, "label": False}),
+    ]
+    short, long = read_labelled(Prompts(rows, [[1] * 50, [1, 10]]), tokenizer(), 64)
+    assert short.other == [3] * 14
+    assert long.other == [2, EOS]
+
+
 def test_every_answer_borrows_one_of_another_prompt() -> None:
     answers = [Labelled(row, [row // 3, 10], [row, EOS], row % 2 == 0) for row in range(9)]
     examples = with_others(answers)

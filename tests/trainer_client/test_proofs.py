@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from tests.service import ROOT, Service
-from trainer_client import RewardClient, sft
+from trainer_client import RewardClient
 from trainer_client.config import Config, load
+from trainer_client.course import Outcome
 from trainer_client.iterate import iterate
-from trainer_client.loop import Grpo, Outcome
+from trainer_client.loop import Grpo
+from trainer_client.sft import Sft
 
 EXAMPLE = ROOT / "examples" / "sorting"
 
@@ -22,7 +24,7 @@ def start(sorting: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("start")
     paths = [f"model.path={sorting / 'model'}", f"data.train={sorting / 'train.jsonl'}", f"folder={folder}"]
-    return sft.train(load(EXAMPLE / "sft.yaml", paths))
+    return Sft(load(EXAMPLE / "sft.yaml", [*paths, "tracking.enabled=false"])).run().folder
 
 
 def run(config: Config, service: Service) -> tuple[Outcome, list[float], list[float], list[str]]:

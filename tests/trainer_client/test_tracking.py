@@ -303,6 +303,24 @@ def test_a_live_service_holds_each_row_once_after_a_resume(tmp_path: Path, servi
     assert "20" in json.dumps(columns)
 
 
+def test_a_process_whose_run_another_has_taken_up_is_told(tmp_path: Path, service: Service) -> None:
+    told: list[str] = []
+    with RewardClient(service.url, service.new_project("taken-up")) as client:
+        with open_tracker(tmp_path / "a", client, warn=told.append) as first:
+            first.metrics(1, {"loss": 1.0})
+        with open_tracker(tmp_path / "a", client, warn=told.append, step=0) as resumed:
+            resumed.metrics(1, {"loss": 1.0})
+            while client.request("GET", "/runs/sort-1")["attempt"] < 2:
+                time.sleep(0.02)  # what it logs is sent in the background
+            assert told == [], "an earlier attempt of the same folder is no other process"
+            with open_tracker(tmp_path / "b", client, warn=told.append, step=0) as other:
+                other.metrics(1, {"loss": 2.0})
+            for step in (1, 2):
+                resumed.metrics(step, {"loss": 1.0})
+    [message] = told
+    assert message.startswith("another process has taken up this run since")
+
+
 def test_the_spool_of_a_run_that_is_running_is_not_sent_by_another_process(
     tmp_path: Path, client: RewardClient
 ) -> None:

@@ -15,6 +15,7 @@ NEEDS = {
     "test_nemo_gym.py": ("nemo-gym/nemo_gym",),
     "test_openai_graders.py": ("openai",),
     "test_openrlhf.py": ("openrlhf", "torch"),
+    "test_preference_against_trl.py": ("trl", "torch"),
     "test_reward_kit.py": ("reward-kit/reward_kit",),
     "test_skyrl_gym.py": ("skyrl_gym",),
     "test_trl.py": ("trl", "torch"),
