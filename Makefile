@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# processes that run the tests, each with a service of its own
+WORKERS ?= 2
 READY := $(VENV)/.ready
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
@@ -14,7 +16,7 @@ run: $(READY)  ## set up and serve
 	@exec $(BIN)/assay serve
 
 test: $(VENV)/.ready-dev  ## set up and run the tests
-	$(BIN)/pytest $(PYTEST)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(PYTEST)
 
 test-trainers: $(TRAINERS)/.ready  ## set up the trainers' own code, and run it against a live service
 	$(TRAINERS)/bin/python -m pytest tests/trainers $(PYTEST)
