@@ -7,10 +7,10 @@ import re
 import time
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, Field, SecretStr
 from yarl import URL
 
@@ -47,6 +47,8 @@ from verifiers.lent import BackendError, BackendType, Solution
 from verifiers.remote import asked, judged
 
 router = APIRouter(tags=["backends"])
+
+BackendName = Annotated[str, Path(description="What verifiers call it.")]
 
 TEST_S = 30.0
 QUESTION = "What is 6 times 7? Answer with the number alone."
@@ -254,7 +256,7 @@ async def list_backends(request: Request, limit: Limit = 100, cursor: Cursor = N
 
 
 @router.delete("/backends/{name}", response_model=Backend, operation_id="archive_backend")
-async def archive_backend(request: Request, name: str) -> Response:
+async def archive_backend(request: Request, name: BackendName) -> Response:
     """Remove a backend and its keys; within a second verifiers that ask it are unscored, until there is another."""
     state = services(request)
     await _operator(request)
@@ -270,7 +272,7 @@ async def archive_backend(request: Request, name: str) -> Response:
 
 @router.post("/backends/{name}/test", response_model=BackendTest, operation_id="test_backend")
 @unrecorded
-async def test_backend(request: Request, name: str) -> Response:
+async def test_backend(request: Request, name: BackendName) -> Response:
     """Ask a backend about a made-up item, or a model a question; for admin keys of the project `default`.
 
     Nothing is recorded.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, Field
 
 from app import wire
@@ -67,7 +67,9 @@ class CalibrationReport(BaseModel):
     operation_id="calibrate_verifier",
 )
 @takes(CalibrationRequest)
-async def calibrate_verifier(request: Request, name: str) -> Response:
+async def calibrate_verifier(
+    request: Request, name: Annotated[str, Path(description="`name` (the latest version) or `name@version`.")]
+) -> Response:
     """Score labelled completions and keep how far the scores agree with the labels. The scores are not recorded."""
     state = services(request)
     who = await authorized(request, "register")

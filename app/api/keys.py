@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, Field
 
 from app import wire
@@ -117,7 +117,9 @@ async def list_keys(request: Request, limit: Limit = 100, cursor: Cursor = None)
 
 
 @router.delete("/keys/{id}", response_model=ApiKey, operation_id="revoke_key")
-async def revoke_key(request: Request, id: UUID) -> Response:
+async def revoke_key(
+    request: Request, id: Annotated[UUID, Path(description="The id that the list of keys tells.")]
+) -> Response:
     """Revoke a key; it stops working within a second everywhere. A key cannot revoke itself."""
     state = services(request)
     who = await authorized(request, "admin")

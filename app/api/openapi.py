@@ -19,6 +19,21 @@ KEYLESS = ("/healthz", "/readyz", "/metrics", "/compat/sandbox-fusion/v1/ping")
 VERIFIER_NAME = "`name` (the latest version) or `name@version`."
 COMPAT = ("/compat/", "/v1/fine_tuning/")
 """Below it a key may stand in the URL."""
+TAGS = {
+    "score": "Score completions.",
+    "compare": "Rank the completions of one prompt, and make preference pairs.",
+    "verifiers": "Register verifiers, and see what they say of known items.",
+    "scores": "What was scored, and why.",
+    "signals": "What became known later.",
+    "runs": "What trainers log.",
+    "backends": "Model servers that verifiers may ask.",
+    "sandbox": "Where programs run.",
+    "projects": "Who is apart from whom, and what is kept.",
+    "keys": "Who may do what.",
+    "health": "For those who operate it.",
+    "compat": "The same scoring, in the wire formats of trainers.",
+}
+"""What the groups of operations are, in their order."""
 DESCRIPTION = (
     "Scores completions with registered, versioned verifiers and keeps every verdict. "
     "Errors of a request are problem+json (RFC 9457); faults of one item are that item's own `unscored`."
@@ -33,7 +48,8 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
-    schema = get_openapi(title="Assay", version=app.version, description=DESCRIPTION, routes=app.routes)
+    tags = [{"name": name, "description": description} for name, description in TAGS.items()]
+    schema = get_openapi(title="Assay", version=app.version, description=DESCRIPTION, routes=app.routes, tags=tags)
     schemas = schema["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
@@ -61,6 +77,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         model = _body_model(route)
         for method in route.methods or ():
             operation = schema["paths"][route.path][method.lower()]
+            operation["summary"] = operation["operationId"].replace("_", " ").capitalize()
             operation["responses"].pop("422", None)
             operation["responses"]["default"] = getattr(route, "error_document", _PROBLEM)
             if route.path not in KEYLESS:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, Field
 
 from app import wire
@@ -28,6 +28,8 @@ from app.tasks import Options, Task
 from verifiers.base import KINDS, Item, Outcome
 
 router = APIRouter(tags=["scores"])
+
+ScoreId = Annotated[UUID, Path(description="The `score_id` of the answer.")]
 
 
 def _is_no_number(value: Any) -> Any:
@@ -133,12 +135,14 @@ def _body(row: Record) -> dict[str, Any]:
 async def list_scores(
     request: Request,
     verifier: Annotated[str | None, Query(description="`name`, `name@version` or `kind@inline`.")] = None,
-    run: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")] = None,
-    outcome: Outcome | None = None,
+    run: Annotated[
+        str | None, Query(max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$", description="The run they were scored in.")
+    ] = None,
+    outcome: Annotated[Outcome | None, Query(description="What the verdicts say.")] = None,
     since: Annotated[Moment | None, Query(description="Inclusive; UTC unless it says otherwise.")] = None,
     until: Annotated[Moment | None, Query(description="Exclusive.")] = None,
-    min_score: Annotated[float | None, Query(allow_inf_nan=False)] = None,
-    max_score: Annotated[float | None, Query(allow_inf_nan=False)] = None,
+    min_score: Annotated[float | None, Query(allow_inf_nan=False, description="Inclusive.")] = None,
+    max_score: Annotated[float | None, Query(allow_inf_nan=False, description="Inclusive.")] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Response:
@@ -184,7 +188,7 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 
 @router.get("/scores/{id}", response_model=RecordedScoreWithItem, operation_id="get_score")
-async def get_score(request: Request, id: UUID) -> Response:
+async def get_score(request: Request, id: ScoreId) -> Response:
     """A recorded verdict with its item, exactly as it was sent."""
     state = services(request)
     who = await authorized(request, "read")
@@ -205,7 +209,7 @@ async def _existing(connection: Connection, project: Project, id: UUID) -> Recor
 
 
 @router.post("/scores/{id}/replay", response_model=Replay, operation_id="replay_score")
-async def replay_score(request: Request, id: UUID) -> Response:
+async def replay_score(request: Request, id: ScoreId) -> Response:
     """Score an item again with the same version, and say whether the verdict holds. Records nothing new."""
     state = services(request)
     who = await authorized(request, "score")

@@ -187,7 +187,9 @@ def _source(by_default: bool) -> str:
 @router.get("/signals", response_model=Page[SettledScore], operation_id="list_signals")
 async def list_signals(
     request: Request,
-    run: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")] = None,
+    run: Annotated[
+        str | None, Query(max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$", description="The run of the scores.")
+    ] = None,
     verifier: Annotated[str | None, Query(description="`name`, `name@version` or `kind@inline`.")] = None,
     limit: Limit = 100,
     cursor: Cursor = None,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app import wire
@@ -38,6 +38,8 @@ from verifiers.base import KINDS, Completion, ErrorType, Item, Prompt, Strict, V
 from verifiers.lent import HasGold, HasProbes
 
 router = APIRouter(tags=["verifiers"])
+
+BareName = Annotated[str, Path(description="The name, without a version.")]
 
 MAX_EXAMPLES = 64
 MAX_EXAMPLES_BYTES = 2**18
@@ -257,7 +259,9 @@ async def list_verifiers(request: Request, limit: Limit = 100, cursor: Cursor = 
 
 
 @router.get("/verifiers/{name}", response_model=VerifierVersion, operation_id="get_verifier")
-async def get_verifier(request: Request, name: str) -> Response:
+async def get_verifier(
+    request: Request, name: Annotated[str, Path(description="`name` (the latest version) or `name@version`.")]
+) -> Response:
     """A verifier by `name` (its latest version) or `name@version`."""
     state = services(request)
     who = await authorized(request, "read")
@@ -277,7 +281,9 @@ async def get_verifier(request: Request, name: str) -> Response:
 
 
 @router.get("/verifiers/{name}/versions", response_model=Page[VerifierVersion], operation_id="list_verifier_versions")
-async def list_verifier_versions(request: Request, name: str, limit: Limit = 100, cursor: Cursor = None) -> Response:
+async def list_verifier_versions(
+    request: Request, name: BareName, limit: Limit = 100, cursor: Cursor = None
+) -> Response:
     """Every version of a verifier, newest first."""
     state = services(request)
     who = await authorized(request, "read")
@@ -294,7 +300,7 @@ async def list_verifier_versions(request: Request, name: str, limit: Limit = 100
 
 
 @router.delete("/verifiers/{name}", status_code=204, response_class=Response, operation_id="archive_verifier")
-async def archive_verifier(request: Request, name: str) -> Response:
+async def archive_verifier(request: Request, name: BareName) -> Response:
     """Archive a verifier: its bare name stops resolving; `name@version` goes on for runs that pinned it."""
     state = services(request)
     who = await authorized(request, "register")

@@ -168,6 +168,11 @@ def test_every_operation_says_what_it_does_and_how_it_fails(document: dict[str, 
         assert operation.get("security") == (None if keyless else keys), at
     for parameter in (parameter for _, o in operations(document) for parameter in o.get("parameters", ())):
         assert parameter["schema"]
+        assert parameter["description"], parameter["name"]
+    groups = [tag["name"] for tag in document["tags"]]
+    assert all(tag["description"] for tag in document["tags"])
+    assert {tag for _, operation in operations(document) for tag in operation["tags"]} == set(groups)
+    assert len(groups) == len(set(groups))
 
 
 def test_every_post_takes_an_idempotency_key_and_every_body_is_described(document: dict[str, Any]) -> None:
