@@ -120,7 +120,7 @@ class Engine:
     ) -> list[Slot]:
         """Verdicts without recording them, in the tasks' order. Raises as `score` does."""
         deadline = time.monotonic() + options.deadline_s
-        slots = [Slot() for _ in tasks]
+        slots = [Slot(json=task.json) for task in tasks]
         resolved = await self._resolve(project, verifier, tasks)
         groups: dict[UUID, tuple[list[Slot], list[Item]]] = {}
         for task, slot in zip(tasks, slots, strict=True):
@@ -216,9 +216,9 @@ class Engine:
         """Take verdicts from the cache, wait for those in flight elsewhere, and verify the rest once each."""
         keys = []
         turn = GivingWay()
-        for item in items:
+        for slot, item in zip(slots, items, strict=True):
             await turn.over()
-            keys.append(_cache_key(project.id, resolved, item))
+            keys.append(_cache_key(project.id, resolved, slot.json or item_json(item)))
         left: Sequence[int] = range(len(items))
         for _ in range(MERGE_ROUNDS):
             leading, following = self._divide(keys, left, slots)
@@ -364,8 +364,9 @@ class Engine:
         return [verdict if is_sound(verdict) else unsound for verdict in verdicts]
 
 
-def _cache_key(project_id: UUID, resolved: Resolved, item: Item) -> bytes:
-    hashed = hashlib.blake2b(item_json(item).encode(), digest_size=24)
+def _cache_key(project_id: UUID, resolved: Resolved, json: bytes) -> bytes:
+    """`json` is the item's `item_json`."""
+    hashed = hashlib.blake2b(json, digest_size=24)
     hashed.update(project_id.bytes + resolved.version_id.bytes + resolved.revision.to_bytes(4, "big"))
     return hashed.digest()
 

@@ -39,6 +39,8 @@ from app.api import (
     verifiers,
 )
 from app.api.compat import ROUTERS
+from app.api.deps import problem_response
+from app.api.direct import Ahead
 from app.api.docs import add_docs
 from app.errors import Problem
 from app.logs import configure
@@ -106,18 +108,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _on_bad_parameter)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_fault)
+    app.add_middleware(Ahead, routes=app.routes)
     app.add_middleware(Observed)
     return app
-
-
-def problem_response(problem: Problem) -> Response:
-    """The problem+json response."""
-    return Response(
-        wire.encode(problem.body()),
-        problem.status,
-        headers=dict(problem.headers()),
-        media_type="application/problem+json",
-    )
 
 
 async def _on_problem(_: Request, error: Exception) -> Response:

@@ -50,6 +50,21 @@ class Flight:
     started: float = field(default_factory=time.monotonic)
     askers: int = 0
     """How many wait for the answer, or have taken it."""
+    waiting: list[asyncio.Future[Result]] = field(default_factory=list)
+    """A future of each asker's own, so that one who gives up takes nothing from the others."""
+
+    def land(self, result: Result) -> None:
+        """Give everybody the verdict."""
+        for future in (self.answer, *self.waiting):
+            if not future.done():
+                future.set_result(result)
+
+    def fail(self, error: Exception) -> None:
+        """Tell everybody why there is no verdict."""
+        for future in (self.answer, *self.waiting):
+            if not future.done():
+                future.set_exception(error)
+        self.answer.exception()  # one that nobody waits for (after `submit`) is the engine's to log, not the loop's
 
 
 _Way = tuple[Project, Reference, Options]
@@ -93,13 +108,16 @@ class Merger:
         `gone` tells whether the asker has left. A verdict for which nobody is left is kept for whoever asks again,
         unless the item could not be scored: then it is tried again.
         """
-        key = _key(project, verifier, item, options)
+        json = item_json(item)
+        key = _key(project, verifier, item, json, options)
         kept = self._kept.pop(key, None)
         if kept is not None and kept[0] > time.monotonic():
             return kept[1]
-        flight = self._flight(key, project, verifier, item, options)
+        flight = self._flight(key, project, verifier, item, json, options)
         flight.askers += 1
-        result = await asyncio.shield(flight.answer)
+        own: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        flight.waiting.append(own)  # not shield(flight.answer), which takes twice as long
+        result = await own
         if gone is not None and time.monotonic() - flight.started > GONE_S and await gone():
             flight.askers -= 1
             if not flight.askers and result.outcome is not Outcome.UNSCORED:
@@ -108,7 +126,8 @@ class Merger:
 
     def submit(self, project: Project, verifier: Reference, item: Item, options: Options) -> Flight:
         """Start scoring an item; its verdict will have the flight's `score_id` in /scores."""
-        return self._flight(_key(project, verifier, item, options), project, verifier, item, options)
+        json = item_json(item)
+        return self._flight(_key(project, verifier, item, json, options), project, verifier, item, json, options)
 
     def under_way(self, score_id: UUID) -> bool:
         """Whether this process is scoring the item whose verdict will have that id."""
@@ -118,7 +137,9 @@ class Merger:
         """Why scoring a submitted item failed in this process, so that there is no verdict; None where it did not."""
         return self._failures.get(score_id)
 
-    def _flight(self, key: bytes, project: Project, verifier: Reference, item: Item, options: Options) -> Flight:
+    def _flight(
+        self, key: bytes, project: Project, verifier: Reference, item: Item, json: bytes, options: Options
+    ) -> Flight:
         """The flight of an item, started now if there is none."""
         flight = self._flights.get(key)
         if flight is not None:
@@ -126,11 +147,11 @@ class Merger:
         loop = asyncio.get_running_loop()
         flight = self._flights[key] = Flight(key, uuid7(), loop.create_future())
         self._under_way.add(flight.score_id)
-        # an error that nobody waits for (after `submit`) is the engine's to log, not the loop's
-        flight.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
         way = (project, verifier, options)
-        queue = self._queues.setdefault(way, _Queue(way))
-        queue.waiting.append((Task(item, score_id=flight.score_id), flight))
+        queue = self._queues.get(way)
+        if queue is None:
+            queue = self._queues[way] = _Queue(way)
+        queue.waiting.append((Task(item, score_id=flight.score_id, json=json), flight))
         if len(queue.waiting) >= MAX_BATCH or self._goes_apart(queue):
             self._send(queue)
         elif queue.timer is None:
@@ -161,12 +182,12 @@ class Merger:
                 if not flight.askers:
                     why = error.detail if isinstance(error, Problem) else "the service failed"
                     _remember(self._failures, flight.score_id, why)
-                flight.answer.set_exception(error)
+                flight.fail(error)
         else:
             _remember(self._kinds, (project.id, verifier), scored.results[0].kind)
             for (_, flight), result in zip(batch, scored.results, strict=True):
                 self._landed(flight)
-                flight.answer.set_result(result)
+                flight.land(result)
         finally:
             queue.batches -= 1
             if not queue.batches:
@@ -201,9 +222,9 @@ def _remember(known: OrderedDict[K, V], key: K, value: V) -> None:
         known.popitem(last=False)
 
 
-def _key(project: Project, verifier: Reference, item: Item, options: Options) -> bytes:
+def _key(project: Project, verifier: Reference, item: Item, json: bytes, options: Options) -> bytes:
     """What makes two requests the same. Who waits for another time may get another verdict: none for want of time."""
     way = (str(verifier), item.id, item.group, options.run, options.step, options.deadline_s)
-    hashed = hashlib.blake2b(item_json(item).encode(), digest_size=24)
+    hashed = hashlib.blake2b(json, digest_size=24)
     hashed.update(project.id.bytes + repr(way).encode())
     return hashed.digest()

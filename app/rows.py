@@ -32,9 +32,10 @@ async def prepared(
     completions: dict[UUID, CompletionRow] = {}
     outcomes: dict[UUID, OutcomeRow] = {}
     turn = GivingWay()
-    for task, slot, new_id in zip(tasks, slots, uuid7s(len(tasks)), strict=True):
+    new_ids = iter(uuid7s(sum(task.score_id is None for task in tasks)))
+    for task, slot in zip(tasks, slots, strict=True):
         await turn.over()
-        score_id = task.score_id or new_id
+        score_id = task.score_id or next(new_ids)
         result, stored = _result(task, slot, score_id, options, project)
         results.append(result)
         resolved = slot.resolved
@@ -58,7 +59,7 @@ async def prepared(
             )
         )
         if task.item is not None and project.keep != "none":
-            completions[score_id] = _completion_row(project, score_id, task.item)
+            completions[score_id] = _completion_row(project, score_id, task.item, slot.json)
         if result.outcome is Outcome.PENDING:
             outcomes[score_id] = _outcome_row(project, score_id, slot, options.run)
     return results, Batch(rows, completions, _Substitutes(rows), idempotency, outcomes)
@@ -119,7 +120,7 @@ def _result(task: Task, slot: Slot, score_id: UUID, options: Options, project: P
     return result, stored
 
 
-def item_json(item: Item) -> str:
+def item_json(item: Item) -> bytes:
     """What of an item decides its verdict, as JSON: what is kept of it, and what its cache key hashes."""
     prompt, completion = item.prompt, item.completion
     return wire.encode(
@@ -135,14 +136,14 @@ def item_json(item: Item) -> str:
             "finish_reason": item.finish_reason,
             "metadata": item.metadata,
         }
-    )
+    ).encode()
 
 
-def _completion_row(project: Project, score_id: UUID, item: Item) -> CompletionRow:
+def _completion_row(project: Project, score_id: UUID, item: Item, json: bytes | None) -> CompletionRow:
     completion = item.completion
     text = completion if isinstance(completion, str) else item.text
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-    return (project.id, score_id, digest, item_json(item).encode() if project.keep == "full" else None)
+    return (project.id, score_id, digest, json or item_json(item) if project.keep == "full" else None)
 
 
 def _outcome_row(project: Project, score_id: UUID, slot: Slot, run: str | None) -> OutcomeRow:

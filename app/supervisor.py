@@ -85,6 +85,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
         "proxy_headers": False,
         "timeout_graceful_shutdown": 35,  # more than the default deadline of a request
         "timeout_keep_alive": 75,
+        "timeout_worker_healthcheck": 30,  # a process that waits for a busy host is not hung
     }
     if settings.workers == 1:
         uvicorn.Server(uvicorn.Config(create_app(settings), **options)).run(sockets=_several(listener))  # type: ignore[arg-type]

@@ -34,6 +34,8 @@ class Task:
     """The id of an unreadable item, where that much could be read."""
     score_id: UUID | None = None
     """The id that its recorded verdict is to have; None: one of its own."""
+    json: bytes | None = None
+    """`rows.item_json` of the item, where that is known already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +57,5 @@ class Slot:
     resolved: Resolved | None = None
     ms: float = 0.0
     cached: bool = False
+    json: bytes | None = None
+    """`rows.item_json` of the item, where that is known already."""

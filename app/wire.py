@@ -137,6 +137,8 @@ async def read_body(
     parts: list[bytes] = []
     taken = size = 0
     async for chunk in chunks:
+        if not chunk:  # a stream's last
+            continue
         taken += len(chunk)
         part = chunk if unpack is None else unpack.feed(chunk, limit - size)
         hold(len(part))

@@ -33,9 +33,18 @@ def services(request: Request) -> Services:
     return cast(Services, request.app.state.services)
 
 
+def header(request: Request, name: bytes) -> str | None:
+    """The first header of that name, in small letters. `Request.headers` takes four times as long to find it."""
+    for known, value in request.scope["headers"]:
+        if known == name:
+            text: str = value.decode("latin-1")
+            return text
+    return None
+
+
 async def authorized(request: Request, scope: Scope) -> Principal:
     """Who is asking. Raises `Problem`: 401 without a valid key, 403 without the scope."""
-    principal = await services(request).auth.principal(request.headers.get("authorization"))
+    principal = await services(request).auth.principal(header(request, b"authorization"))
     principal.require(scope)
     return principal
 
@@ -55,16 +64,15 @@ class Received(Generic[M]):
 
     async def __aenter__(self) -> Body[M]:
         request = self._request
-        headers = request.headers
         try:
             async with asyncio.timeout(BODY_S):
                 raw = await wire.read_body(
                     request.stream(),
-                    content_length=headers.get("content-length"),
-                    content_encoding=headers.get("content-encoding"),
+                    content_length=header(request, b"content-length"),
+                    content_encoding=header(request, b"content-encoding"),
                     hold=self._hold,
                 )
-            key = request_key(headers.get("idempotency-key"))
+            key = request_key(header(request, b"idempotency-key"))
             sha256 = b"" if key is None else request_sha256(request.method, request.url.path, raw)
             return Body(validated(self._model, wire.decode(raw)), key, sha256)
         except BaseException as error:
@@ -133,6 +141,16 @@ def validated(model: type[M], value: Any) -> M:
 def json_response(body: str, status: int = 200) -> Response:
     """A response whose body is JSON text already."""
     return Response(body, status, media_type="application/json")
+
+
+def problem_response(problem: Problem) -> Response:
+    """The problem+json response."""
+    return Response(
+        wire.encode(problem.body()),
+        problem.status,
+        headers=dict(problem.headers()),
+        media_type="application/problem+json",
+    )
 
 
 def answered(answer: Answer) -> Response:

@@ -21,13 +21,16 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from app import engine as module
+from app import merging, rows
 from app.cache import VerdictCache
 from app.engine import DuplicateError, Engine
 from app.errors import Problem
 from app.logs import configure
+from app.merging import Merger
 from app.recorder import Recorder
 from app.registry import Registry, Resolved, unknown_verifier
 from app.results import Result, ScoredBatch
+from app.rows import item_json
 from app.settings import Settings
 from app.store import projects
 from app.store.database import Database
@@ -908,6 +911,28 @@ async def test_what_is_kept_is_what_the_project_allows(bench: Bench, keep: Keep,
         assert (b"secret" in stored) == (keep == "full")
         assert b'"stage":"s"' in stored
         assert ("secret" in batch.results[0].body) == (detail != "none")
+
+
+async def test_a_merged_item_is_written_out_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+
+    def counted(item: Item) -> bytes:
+        written.append(item)
+        return item_json(item)
+
+    monkeypatch.setattr(module, "item_json", counted)
+    monkeypatch.setattr(merging, "item_json", counted)
+    monkeypatch.setattr(rows, "item_json", counted)
+    bench.add()
+    item = Item(prompt="p\ud800", completion="abc", metadata={"a": 1})
+    await Merger(bench.engine).score(ONE, "v", item, Options())
+    assert written == [item]
+    [recorded] = bench.ledger.batches
+    [(_, _, _, kept)] = recorded.completions.values()
+    assert kept is not None
+    assert Item.model_validate(json.loads(kept)) == item
+    again = await bench.engine.score(ONE, "v", [Task(item)], Options())
+    assert [result.cached for result in again.results] == [True]
 
 
 async def test_a_refused_verdict_is_not_given(bench: Bench) -> None:

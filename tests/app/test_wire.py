@@ -289,6 +289,14 @@ async def test_gzip_of_several_members_is_read_whole_or_refused() -> None:
         assert body == BODY
 
 
+async def test_nothing_is_held_for_the_empty_chunk_that_ends_a_stream() -> None:
+    held: list[int] = []
+    body = await read_body(
+        chunked([b"abc", b"de", b""]), content_length=None, content_encoding=None, hold=held.append
+    )
+    assert (body, held) == (b"abcde", [3, 2])
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 async def test_what_follows_a_compressed_body_does_not_pile_up(encoding: str) -> None:
     packed = gzip.compress(BODY) if encoding == "gzip" else zlib.compress(BODY)

@@ -7,7 +7,7 @@ from functools import lru_cache
 from fastapi import Request
 from starlette.datastructures import QueryParams
 
-from app.api.deps import services
+from app.api.deps import header, services
 from app.auth import Principal
 
 ONLY_SCORING = frozenset({"score"})
@@ -19,12 +19,12 @@ async def may_score(request: Request, own_header: str | None = None) -> Principa
     They may do nothing but score, whatever the key can do elsewhere. Raises `Problem`: 401 without a valid key, 403
     where the key cannot score.
     """
-    header = request.headers.get("authorization") or None  # reward-kit sends an empty one
-    if header is None and own_header is not None:
-        header = _bearer(request.headers.get(own_header))
-    if header is None:
-        header = _bearer(_key_in(request.scope["query_string"]))
-    principal = await services(request).auth.principal(header)
+    given = header(request, b"authorization") or None  # reward-kit sends an empty one
+    if given is None and own_header is not None:
+        given = _bearer(request.headers.get(own_header))
+    if given is None:
+        given = _bearer(_key_in(request.scope["query_string"]))
+    principal = await services(request).auth.principal(given)
     principal.require("score")
     return Principal(principal.key_id, principal.project, principal.scopes & ONLY_SCORING)
 

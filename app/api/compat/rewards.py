@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -86,8 +87,7 @@ class Asker:
     async def of(request: Request, query: RewardQuery, patience_s: float, own_header: str | None = None) -> Asker:
         """`patience_s` is a little less than the client waits. Raises `Problem`: 401, 403."""
         who = await may_score(request, own_header)
-        options = Options(deadline_s=query.deadline_s or patience_s, run=query.run)
-        return Asker(request, services(request), who.project, options)
+        return Asker(request, services(request), who.project, _options(query.deadline_s or patience_s, query.run))
 
     async def results(self, body: Body[M], verifier: str | None, tasks: Sequence[Task]) -> list[Result]:
         """The items' recorded verdicts, in order; those of the first time where `Idempotency-Key` was used before.
@@ -115,6 +115,11 @@ class Asker:
                         raise
                 # the item's own verifier does not exist: that is its fault, recorded and told as such
         return list((await self.state.engine.score(self.project, verifier, tasks, self.options)).results)
+
+
+@lru_cache(maxsize=1024)  # equal ones are one, and the merger finds the batch for them sooner
+def _options(deadline_s: float, run: str | None) -> Options:
+    return Options(deadline_s=deadline_s, run=run)
 
 
 def rewards(results: Sequence[Result], fallback: float | None) -> list[float]:

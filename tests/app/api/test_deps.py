@@ -11,7 +11,7 @@ import pytest
 from fastapi import Request
 from pydantic import BaseModel
 
-from app.api.deps import Received
+from app.api.deps import Received, header
 from app.errors import Problem
 
 
@@ -24,7 +24,7 @@ def request_of(body: bytes, services: Any) -> Request:
         yield body
 
     app = SimpleNamespace(state=SimpleNamespace(services=services))
-    return cast(Request, SimpleNamespace(app=app, headers={}, stream=stream))
+    return cast(Request, SimpleNamespace(app=app, scope={"headers": []}, stream=stream))
 
 
 @pytest.fixture
@@ -65,6 +65,13 @@ async def test_what_was_done_before_the_answer_holds_nothing(services: Any) -> N
         received.hold_until(done)
     await asyncio.sleep(0)
     assert services.body_bytes == 0
+
+
+def test_of_several_headers_the_first_counts() -> None:
+    headers = [(b"host", b"h"), (b"authorization", b"Bearer \xe9"), (b"authorization", b"Bearer b")]
+    request = Request({"type": "http", "headers": headers})
+    assert header(request, b"authorization") == request.headers.get("authorization") == "Bearer \xe9"
+    assert header(request, b"idempotency-key") is None
 
 
 async def test_a_refused_body_holds_nothing(services: Any) -> None:

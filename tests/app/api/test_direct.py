@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import Message
 
-from app.api.direct import Direct
+from app.api.direct import Ahead, Direct
+from app.errors import Problem
 from app.main import create_app
 from app.settings import Settings
 
@@ -18,18 +21,22 @@ router = APIRouter(prefix="/here", route_class=Direct)
 async def answer(request: Request) -> Response:
     """Answers with a part of the path and the body."""
     if request.path_params["name"] == "bad":
+        raise Problem("conflict", "it is there")
+    if request.path_params["name"] == "broken":
         raise LookupError
     return Response(request.path_params["name"].encode() + await request.body(), 201)
 
 
-async def refuse(_: Request, error: Exception) -> Response:
-    return Response(type(error).__name__, 404)
+async def elsewhere() -> str:
+    return "there"
 
 
 async def ask(method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
     """The status and the body of the answer."""
-    app = FastAPI(exception_handlers={LookupError: refuse})
+    app = FastAPI()
     app.router.routes.extend(router.routes)
+    app.add_api_route("/elsewhere", elsewhere)
+    app.add_middleware(Ahead, routes=app.routes)
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -47,13 +54,31 @@ async def test_the_handler_gets_the_request_and_its_response_is_the_answer() -> 
     assert await ask("POST", "/here/name", b"!") == (201, b"name!")
 
 
-async def test_what_it_raises_is_handled_as_on_other_routes() -> None:
-    assert await ask("POST", "/here/bad") == (404, b"LookupError")
+async def test_a_problem_is_answered_as_on_other_routes() -> None:
+    status, body = await ask("POST", "/here/bad")
+    assert (status, json.loads(body)) == (409, Problem("conflict", "it is there").body())
+
+
+async def test_what_else_it_raises_is_the_services_fault() -> None:
+    with pytest.raises(LookupError):
+        await ask("POST", "/here/broken")
+
+
+async def test_other_routes_are_served_as_ever() -> None:
+    assert await ask("GET", "/elsewhere") == (200, b'"there"')
 
 
 async def test_another_method_is_refused() -> None:
     status, _ = await ask("GET", "/here/name")
     assert status == 405
+
+
+def test_a_route_that_would_come_before_others_is_refused() -> None:
+    app = FastAPI()
+    app.router.routes.extend(router.routes)
+    app.add_api_route("/here", elsewhere)
+    with pytest.raises(TypeError, match="'here'"):
+        Ahead(app, app.routes)
 
 
 def test_a_handler_with_parameters_is_refused() -> None:
