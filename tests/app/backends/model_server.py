@@ -39,6 +39,7 @@ def main() -> None:
         params.embedding = True
         params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
         params.n_ubatch = BATCH
+        params.n_parallel = 1  # with several, texts that are embedded at once change each other's vectors
     params.warmup = False
     params.fit_params = False
     params.port = 0
