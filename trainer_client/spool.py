@@ -66,6 +66,7 @@ class Spool:
         self._file: FileIO | None = None
         self._size = 0
         self.damaged = 0
+        self._closed = False
 
     def __len__(self) -> int:
         """How many events have not been acknowledged."""
@@ -93,7 +94,7 @@ class Spool:
     def peek(self, limit: int = 1024, max_bytes: int = 4 << 20) -> Batch | None:
         """The oldest events that were not acknowledged, up to both bounds but at least one; None: there are none."""
         with self._lock:
-            while True:
+            while not self._closed:
                 batch, at_end = self._read(limit, max_bytes)
                 if batch is not None:
                     return batch
@@ -104,10 +105,13 @@ class Spool:
                 if not following:
                     return None
                 self._move(min(following), 0)
+            return None
 
     def acknowledge(self, batch: Batch) -> None:
         """The events of this batch, the oldest that there are, need not be kept any more."""
         with self._lock:
+            if self._closed:  # it is another process's now, which sends them again
+                return
             if (batch.segment, batch.start) != (self._segment, self._offset):
                 raise ValueError("only the oldest events can be acknowledged")
             self._move(batch.segment, batch.ends[-1])
@@ -124,8 +128,9 @@ class Spool:
         return path
 
     def close(self) -> None:
-        """Let another process have the folder."""
+        """Let another process have the folder: from now on there is nothing to send here."""
         with self._lock:
+            self._closed = True
             if self._file is not None:
                 self._file.close()
                 self._file = None

@@ -7,6 +7,7 @@ import math
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -157,6 +158,10 @@ def test_what_could_not_be_sent_is_sent_by_the_next_start_before_anything_new(
     tracker.metrics(1, {"loss": 1})
     tracker.metrics(2, {"loss": 2})
     assert tracker.close(wait_s=0.5) == 2
+    for thread in threading.enumerate():
+        if thread.name == "assay-tracking":
+            thread.join(60)
+            assert not thread.is_alive(), "what has let the folder go sends nothing of it"
     scripted.come_back()
     with open_tracker(tmp_path, client, step=1) as resumed:
         assert resumed.attempt == 2
