@@ -90,7 +90,7 @@ _PAGE = (
     "WHERE {place} {conditions} ORDER BY step, sample LIMIT :limit"
 )
 _PLACE = "run_id = :run AND (step, sample) > (:after_step, :after_sample) AND step <= :last"
-_END = f"SELECT step, sample FROM run_samples WHERE {_PLACE} ORDER BY step, sample OFFSET :searched LIMIT 1"  # noqa: S608
+_END = f"SELECT step, sample FROM run_samples WHERE {_PLACE} ORDER BY step, sample OFFSET :searched LIMIT 1"  # noqa: S608 - our own words
 # Sizes are told without reading the texts themselves; the first sample is shown whatever its size.
 _SAMPLES = (
     "SELECT found.*, verifier_versions.kind, verifier_versions.version, verifiers.name FROM ("
