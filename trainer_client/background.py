@@ -7,7 +7,10 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError
 from typing import Any, TypeVar
+
+from trainer_client.errors import closed
 
 T = TypeVar("T")
 
@@ -27,6 +30,10 @@ class _Thread:
     def _serve(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
+        while left := asyncio.all_tasks(self.loop):  # or whoever waits for them would wait for ever
+            for task in left:
+                task.cancel()
+            self.loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         self.loop.close()
 
     def stop(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -46,15 +53,18 @@ class Background:
 
     def __init__(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._last = last
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may call from inside a call
         self._thread: _Thread | None = None
         _all.add(self)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """The coroutine's result or exception; interrupted, it is cancelled."""
-        future = asyncio.run_coroutine_threadsafe(work, self._started().loop)
+        """The coroutine's result or exception, `AssayError` where `stop` ended it; interrupted, it is cancelled."""
+        with self._lock:  # `stop` may not end the loop in between
+            future = asyncio.run_coroutine_threadsafe(work, self._started().loop)
         try:
             return future.result()
+        except CancelledError:
+            raise closed() from None
         except BaseException:
             future.cancel()
             raise
@@ -67,18 +77,14 @@ class Background:
             thread.stop(self._last)
 
     def _started(self) -> _Thread:
-        thread = self._thread
-        if thread is None:
-            with self._lock:
-                if self._thread is None:
-                    self._thread = _Thread()
-                    weakref.finalize(self, self._thread.stop, self._last)
-                thread = self._thread
-        return thread
+        if self._thread is None:
+            self._thread = _Thread()
+            weakref.finalize(self, self._thread.stop, self._last)
+        return self._thread
 
     def forget(self) -> None:
         """In a forked child: the parent's thread is not here, and its lock may be held for ever."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._thread = None
 
 

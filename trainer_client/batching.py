@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from trainer_client.calls import MAX_CHARS
 from trainer_client.deadlines import Deadlines
 from trainer_client.encoding import json_field
-from trainer_client.errors import AssayError, DeadlineError, InvalidRequestError
+from trainer_client.errors import DeadlineError, InvalidRequestError, closed
 from trainer_client.results import Verdict, bad_item, read_verdicts
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class Batcher:
         """End what is in flight and close the connections; calls that wait fail."""
         for queue in self._queues.values():
             for entry in queue:
-                entry.fail(_closed())
+                entry.fail(closed())
         self._queues.clear()
         self._deadlines.stop()
         for task in list(self._in_flight):
@@ -192,7 +192,7 @@ class Batcher:
         try:
             verdicts = await self._verdicts(lane, batch)
         except asyncio.CancelledError:
-            _fail(batch, _closed())
+            _fail(batch, closed())
             raise
         except InvalidRequestError as error:
             if error.problem in UNREADABLE:
@@ -261,10 +261,6 @@ def _take(queue: deque[_Entry]) -> list[_Entry]:
 def _fail(batch: Sequence[_Entry], error: Exception) -> None:
     for entry in batch:
         entry.fail(error)
-
-
-def _closed() -> AssayError:
-    return AssayError("the client was closed before the answer")
 
 
 def _body(lane: Lane, items: Sequence[str], seconds: float) -> bytes:

@@ -130,3 +130,8 @@ def _foreign(status: int, url: str) -> RefusedError:
     if status in RETRIED:  # a gateway's word for a service that is away
         return ServiceFaultError(f"{url} answered {status}", status)
     return NotAssayError(f"{url} answered {status}, and not as Assay does; check ASSAY_URL or url", status)
+
+
+def closed() -> AssayError:
+    """For a call whose client was closed meanwhile."""
+    return AssayError("the client was closed before the answer")

@@ -27,6 +27,7 @@ from trainer_client.errors import (
     NotAssayError,
     RefusedError,
     ServiceUnavailableError,
+    closed,
     refusal,
 )
 
@@ -72,6 +73,8 @@ class Transport:
             connector=_Connector(connections),
             headers={"Authorization": f"Bearer {api_key}", "User-Agent": "assay-trainer"},
         )
+        self._calls: set[asyncio.Task[Any]] = set()
+        self._closed = False
         _open.add(self)
 
     async def call(
@@ -87,8 +90,32 @@ class Transport:
     ) -> T:
         """`read` of the answer's JSON value; a value that `read` cannot take is a broken answer, and asked for again.
 
-        `deadline` is in `time.monotonic()` seconds. Raises `AssayError`.
+        `deadline` is in `time.monotonic()` seconds. Raises `AssayError`, also where the client is closed meanwhile.
         """
+        call = asyncio.ensure_future(
+            self._call(method, path, body, read, deadline=deadline, params=params, idempotency_key=idempotency_key)
+        )
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        try:
+            return await call
+        except asyncio.CancelledError:
+            own = asyncio.current_task()
+            if self._closed and not (own is not None and own.cancelling()):  # closing ended the call, not the caller
+                raise closed() from None
+            raise
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        read: Callable[[Any], T],
+        *,
+        deadline: float,
+        params: Mapping[str, str] | None,
+        idempotency_key: str | None,
+    ) -> T:
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if idempotency_key is not None:
             headers["Idempotency-Key"] = idempotency_key
@@ -155,8 +182,13 @@ class Transport:
         raise ServiceUnavailableError(f"tried for {seconds:.1f} s: {why}") from None
 
     async def close(self) -> None:
-        """Close the connections."""
+        """End what waits for an answer, and close the connections."""
         _open.discard(self)
+        self._closed = True
+        calls = list(self._calls)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
         await self._session.close()
 
     def detach(self) -> None:

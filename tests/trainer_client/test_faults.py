@@ -7,6 +7,7 @@ import pickle
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -343,6 +344,27 @@ async def test_closing_ends_what_waits_and_a_later_call_starts_anew(faulty: Faul
         await waiting
     assert (await client.score_one("text", "abcd")).score == 4
     await client.close()
+
+
+@pytest.mark.parametrize("call", ["score", "compare", "signals", "request"])
+@pytest.mark.parametrize("away", [False, True], ids=["stalling", "away"])
+def test_closing_ends_what_another_thread_waits_for(faulty: FaultyService, call: str, away: bool) -> None:
+    faulty.script.faults = ["stall"]
+    url = f"http://127.0.0.1:{free_port()}" if away else faulty.url
+    client = RewardClient(url, "k" * 16, deadline_s=300)
+    arguments: dict[str, tuple[Any, ...]] = {
+        "score": ("v", [{"completion": "x"}]),
+        "compare": ("v", [{"completions": ["x", "y"]}]),
+        "signals": ([{"score_id": "s", "value": 1}],),
+        "request": ("GET", "/runs"),
+    }
+    with ThreadPoolExecutor() as threads:
+        calling = threads.submit(getattr(client, call), *arguments[call])
+        with pytest.raises(TimeoutError):
+            calling.result(0.5)
+        client.close()
+        with pytest.raises(AssayError, match="the client was closed before the answer"):
+            calling.result(30)
 
 
 async def test_a_cancelled_call_costs_its_neighbours_nothing(faulty: FaultyService) -> None:

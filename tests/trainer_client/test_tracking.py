@@ -152,13 +152,14 @@ def test_an_event_that_the_service_refuses_is_put_aside_and_holds_up_nothing(
 def test_what_could_not_be_sent_is_sent_by_the_next_start_before_anything_new(
     tmp_path: Path, scripted: ScriptedRuns, client: RewardClient
 ) -> None:
+    others = set(threading.enumerate())
     tracker = open_tracker(tmp_path, client, request_s=0.2)
     scripted.wait_for(1)
     scripted.leave()
     tracker.metrics(1, {"loss": 1})
     tracker.metrics(2, {"loss": 2})
     assert tracker.close(wait_s=0.5) == 2
-    for thread in threading.enumerate():
+    for thread in set(threading.enumerate()) - others:
         if thread.name == "assay-tracking":
             thread.join(60)
             assert not thread.is_alive(), "what has let the folder go sends nothing of it"
