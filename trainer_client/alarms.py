@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,6 +25,8 @@ LENGTH = "rollout/tokens_mean"
 KL = "kl"
 HELD_OUT_KL = "heldout/kl"
 UNSCORED = "reward/unscored_share"
+START_STEPS = 3
+"""Steps whose mean is the training reward's start: of one small rollout the mean is off by 0.1 and more by chance."""
 
 
 class Rule(BaseModel):
@@ -41,7 +44,9 @@ class Rule(BaseModel):
 class RewardHacking(Rule):
     """The training reward gains while the held-out score loses, or gains nothing."""
 
-    threshold: float | None = Field(0.10, gt=0, description="Gain of the training reward over its start; null: off.")
+    threshold: float | None = Field(
+        0.10, gt=0, description="Gain of the training reward over its start; null: off."
+    )
     drop: float = Field(0.10, gt=0, description="Loss of the held-out score since its best.")
     flat: float = Field(0.02, ge=0, description="Gain of the held-out score over its start that is none.")
     patience: int = Field(2, ge=1, description="Evaluations in a row.")
@@ -113,6 +118,7 @@ class Monitor:
     def __init__(self, settings: AlarmSettings | None = None) -> None:
         self._settings = settings or AlarmSettings()
         self._first: dict[str, float] = {}
+        self._start: list[float] = []
         self._best_held_out: float | None = None
         self._rewards: list[float] = []
         self._streaks: dict[str, int] = {}
@@ -121,7 +127,7 @@ class Monitor:
     def update(self, step: int, values: Mapping[str, float | None]) -> list[Alarm]:
         """The alarms that the values of a step raise; step 0 is the evaluation before the first update."""
         seen = {name: value for name, value in values.items() if value is not None}
-        for name in (DUPLICATES, LENGTH, PROXY, HELD_OUT):
+        for name in (DUPLICATES, LENGTH, HELD_OUT):
             if name in seen:
                 self._first.setdefault(name, seen[name])
         raised = [self._reward_hacking(step, seen)]
@@ -134,6 +140,8 @@ class Monitor:
         rule = self._settings.reward_hacking
         if PROXY in seen:
             self._rewards.append(seen[PROXY])
+            if len(self._start) < START_STEPS:
+                self._start.append(seen[PROXY])
         if HELD_OUT not in seen:
             return None
         held_out = seen[HELD_OUT]
@@ -143,7 +151,7 @@ class Monitor:
             if not self._streaks.get("reward_hacking"):
                 self._good["reward_hacking"] = step
             return None
-        proxy, start = sum(rewards) / len(rewards), self._first[PROXY]
+        proxy, start = fmean(rewards), fmean(self._start)
         fell = _at_least(best - held_out, rule.drop)
         flat = _at_least(rule.flat, held_out - self._first[HELD_OUT])
         return self._count(
@@ -188,6 +196,7 @@ class Monitor:
         """All that it remembers."""
         return {
             "first": dict(self._first),
+            "start": list(self._start),
             "best_held_out": self._best_held_out,
             "rewards": list(self._rewards),
             "streaks": dict(self._streaks),
@@ -197,6 +206,7 @@ class Monitor:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from where `state_dict` was taken."""
         self._first = dict(state["first"])
+        self._start = list(state["start"])
         self._best_held_out = state["best_held_out"]
         self._rewards = list(state["rewards"])
         self._streaks = dict(state["streaks"])

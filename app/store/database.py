@@ -64,15 +64,17 @@ class Database:
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Connection]:
-        """A transaction. Raises `Problem` (503) where the database cannot be reached."""
+        """A transaction. Raises `Problem` (503) where the database cannot be reached, or went away in its commit."""
+        committing = False
         try:
             async with self.engine.begin() as connection:
                 yield connection
+                committing = True
         except Exception as error:
             if not may_pass(error):
                 raise
             log.warning("database unreachable", error=type(error).__name__)
-            raise unreachable() from error
+            raise (unknown_end() if committing else unreachable()) from error
 
     async def connect_raw(self) -> asyncpg.Connection:
         """A connection of its own outside the pool, for the group-commit writer's COPY."""

@@ -105,6 +105,23 @@ async def test_a_database_that_went_away_is_a_503(database: Database, away: str)
         await through.close()
 
 
+@pytest.mark.parametrize("at", ["request", "answer"])
+async def test_what_became_of_a_commit_that_was_not_answered_is_not_known(database: Database, at: str) -> None:
+    async with database.begin() as connection:
+        await connection.execute(text("CREATE TABLE kept (value int)"))
+    async with proxied(database.url.render_as_string(hide_password=False)) as proxy:
+        through = Database(proxy.url, 1)
+        proxy.lose(b"COMMIT", at=at)
+        with pytest.raises(Problem, match="not known whether this was recorded") as caught:
+            async with through.begin() as connection:
+                await connection.execute(text("INSERT INTO kept VALUES (1)"))
+        assert caught.value.status == 503
+        await through.close()
+    async with database.begin() as connection:
+        kept = (await connection.execute(text("SELECT count(*) FROM kept"))).scalar()
+    assert kept == (at == "answer")
+
+
 @pytest.mark.parametrize("away", ["dying", "cut", "terminated"])
 async def test_a_look_up_does_not_notice_a_lost_connection(database: Database, away: str) -> None:
     async with proxied(database.url.render_as_string(hide_password=False)) as proxy:
