@@ -25,8 +25,9 @@ LENGTH = "rollout/tokens_mean"
 KL = "kl"
 HELD_OUT_KL = "heldout/kl"
 UNSCORED = "reward/unscored_share"
-START_STEPS = 3
-"""Steps whose mean is the training reward's start: of one small rollout the mean is off by 0.1 and more by chance."""
+COMPLETIONS = "rollout/completions"
+START_COMPLETIONS = 128
+"""As many make the training reward's start: the mean of the 64 of one small rollout is off by 0.1 at times."""
 
 
 class Rule(BaseModel):
@@ -44,9 +45,7 @@ class Rule(BaseModel):
 class RewardHacking(Rule):
     """The training reward gains while the held-out score loses, or gains nothing."""
 
-    threshold: float | None = Field(
-        0.10, gt=0, description="Gain of the training reward over its start; null: off."
-    )
+    threshold: float | None = Field(0.10, gt=0, description="Gain of the training reward over its start; null: off.")
     drop: float = Field(0.10, gt=0, description="Loss of the held-out score since its best.")
     flat: float = Field(0.02, ge=0, description="Gain of the held-out score over its start that is none.")
     patience: int = Field(2, ge=1, description="Evaluations in a row.")
@@ -119,6 +118,7 @@ class Monitor:
         self._settings = settings or AlarmSettings()
         self._first: dict[str, float] = {}
         self._start: list[float] = []
+        self._drawn = 0.0
         self._best_held_out: float | None = None
         self._rewards: list[float] = []
         self._streaks: dict[str, int] = {}
@@ -140,8 +140,9 @@ class Monitor:
         rule = self._settings.reward_hacking
         if PROXY in seen:
             self._rewards.append(seen[PROXY])
-            if len(self._start) < START_STEPS:
+            if self._drawn < START_COMPLETIONS:
                 self._start.append(seen[PROXY])
+                self._drawn += seen.get(COMPLETIONS, START_COMPLETIONS)
         if HELD_OUT not in seen:
             return None
         held_out = seen[HELD_OUT]
@@ -197,6 +198,7 @@ class Monitor:
         return {
             "first": dict(self._first),
             "start": list(self._start),
+            "drawn": self._drawn,
             "best_held_out": self._best_held_out,
             "rewards": list(self._rewards),
             "streaks": dict(self._streaks),
@@ -206,7 +208,7 @@ class Monitor:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from where `state_dict` was taken."""
         self._first = dict(state["first"])
-        self._start = list(state["start"])
+        self._start, self._drawn = list(state["start"]), state["drawn"]
         self._best_held_out = state["best_held_out"]
         self._rewards = list(state["rewards"])
         self._streaks = dict(state["streaks"])

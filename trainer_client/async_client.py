@@ -26,7 +26,7 @@ from trainer_client.calls import (
     slices,
 )
 from trainer_client.encoding import encoded, item_id, json_field
-from trainer_client.errors import AuthError, ItemsUnscoredError
+from trainer_client.errors import AuthError, ItemsUnscoredError, NotAssayError
 from trainer_client.results import Comparison, TakenSignal, Verdict, read_comparisons, read_signals
 
 T = TypeVar("T")
@@ -110,6 +110,8 @@ class AsyncRewardClient:
         for row, verdict in zip(rows, verdicts, strict=True):
             if verdict.score_id is None:
                 verdict.id = item_id(row)
+            elif verdict.score is not None and verdict.id != row.get("id"):
+                raise self._another(verdict.id, row.get("id"))
         return _required(verdicts, options)
 
     async def score_one(self, verifier: Verifier, completion: Text, **fields: Unpack[OneItem]) -> Verdict:
@@ -117,6 +119,9 @@ class AsyncRewardClient:
         given = {name: value for name, value in fields.items() if value is not None and name in ITEM_NAMES}
         item = {"completion": completion, **given}
         verdicts = await self._batcher().submit(self._lane(verifier, fields), [one_sendable(item)])
+        verdict = verdicts[0]
+        if verdict.score is not None and verdict.id != fields.get("id"):
+            raise self._another(verdict.id, fields.get("id"))
         return _required(verdicts, fields)[0]
 
     async def compare(
@@ -195,6 +200,9 @@ class AsyncRewardClient:
     ) -> None:
         await self.close()
 
+    def _another(self, answered: Any, asked: Any) -> NotAssayError:
+        return NotAssayError(f"{self.url} answered with the verdict of {answered!r} for the item {asked!r}", 200)
+
     def _batcher(self) -> Batcher:
         loop = asyncio.get_running_loop()
         batcher = self._batchers.get(loop)
@@ -202,7 +210,8 @@ class AsyncRewardClient:
             from trainer_client.transport import Transport
 
             for ended in [known for known in list(self._batchers) if known.is_closed()]:
-                self._batchers.pop(ended).transport.detach()
+                if (batcher := self._batchers.pop(ended, None)) is not None:  # another thread may see to it too
+                    batcher.transport.detach()
             transport = Transport(self.url, self._api_key, self.max_in_flight)
             batcher = self._batchers[loop] = Batcher(transport, self.max_in_flight, self.unscored_tries)
         return batcher

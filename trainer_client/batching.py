@@ -78,9 +78,11 @@ class _Call:
         self.deadline = deadline
 
     def settle(self, at: int, verdict: Verdict) -> None:
+        if self.done.done():  # it may have ended with the verdicts that it had, while some were sent anew
+            return
         self.verdicts[at] = verdict
         self.left -= 1
-        if self.left == 0 and not self.done.done():
+        if self.left == 0:
             self.done.set_result(None)
 
     def fail(self, error: Exception) -> None:
@@ -90,16 +92,19 @@ class _Call:
     def expire(self) -> None:
         if self.done.done():
             return
-        missing = self.verdicts.count(None)
-        if missing == 0:  # some are being sent anew, and the verdict that they had stands
-            self.done.set_result(None)
-            return
-        self.fail(
+        self.end(
             DeadlineError(
-                f"{missing} of {len(self.verdicts)} items had no verdict in time; "
+                f"{self.verdicts.count(None)} of {len(self.verdicts)} items had no verdict in time; "
                 "raise deadline_s, or send less at once"
             )
         )
+
+    def end(self, error: Exception) -> None:
+        """Wait no longer. Where no verdict is missing, some are being sent anew, and the verdict they had stands."""
+        if self.verdicts.count(None):
+            self.fail(error)
+        elif not self.done.done():
+            self.done.set_result(None)
 
 
 class _Entry(NamedTuple):
@@ -112,6 +117,8 @@ class _Entry(NamedTuple):
 
     def fail(self, error: Exception) -> None:
         """The call fails; but an item that was sent anew keeps the verdict that it had."""
+        if self.call.done.done():
+            return
         verdict = self.call.verdicts[self.at]
         if verdict is None:
             self.call.fail(error)
@@ -132,7 +139,7 @@ class Batcher:
         self._queues: dict[Lane, deque[_Entry]] = {}
         self._in_flight: set[asyncio.Task[None]] = set()
         self._due = False
-        self._deadlines = Deadlines()
+        self._deadlines: Deadlines[_Call] = Deadlines()
         self._loop = asyncio.get_running_loop()
 
     async def submit(self, lane: Lane, items: Sequence[str | Verdict]) -> list[Verdict]:
@@ -155,11 +162,9 @@ class Batcher:
 
     async def close(self) -> None:
         """End what is in flight and close the connections; calls that wait fail."""
-        for queue in self._queues.values():
-            for entry in queue:
-                entry.fail(closed())
         self._queues.clear()
-        self._deadlines.stop()
+        for call in self._deadlines.stop():
+            call.end(closed())
         for task in list(self._in_flight):
             task.cancel()
         await asyncio.gather(*self._in_flight, return_exceptions=True)
@@ -245,15 +250,18 @@ class Batcher:
 
 
 def _take(queue: deque[_Entry]) -> list[_Entry]:
-    """The next request's items: those whose call still waits, up to the bounds."""
+    """The next request's items: those whose call still has time, up to the bounds.
+
+    One whose time is up would give its neighbours none, since the first one's is the request's.
+    """
     batch: list[_Entry] = []
-    chars = 0
+    chars, now = 0, time.monotonic()
     while queue and len(batch) < MAX_ITEMS:
         chars += len(queue[0].text)
         if batch and chars > MAX_CHARS:
             break
         entry = queue.popleft()
-        if not entry.call.done.done():
+        if not entry.call.done.done() and entry.call.deadline > now:
             batch.append(entry)
     return batch
 

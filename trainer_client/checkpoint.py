@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from trainer_client.config import Config
 from trainer_client.training_errors import CheckpointError, ConfigError
 
-FORMAT = 2
+FORMAT = 3
 CHANGEABLE = ("service", "tracking", "checkpoints", "alarms")
 """Sections that may differ in a resumed run: nothing that is computed depends on them."""
 
@@ -41,7 +42,11 @@ class Checkpoints:
             part.replace(path)
             _sync(self.folder)
         except (OSError, RuntimeError) as error:
-            raise CheckpointError(f"{path}: cannot be written: {error}; the one before it stays") from error
+            with suppress(OSError):
+                part.unlink(missing_ok=True)  # on a full disk it holds what others need
+            raise CheckpointError(
+                f"{path}: cannot be written (is the disk full?): {error}; the one before it stays"
+            ) from error
         kept = {*sorted(self.steps())[-self._keep :], *pinned, step}
         for old in self.steps():
             if old not in kept:
@@ -50,16 +55,21 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps of all that there are, in order."""
-        return sorted(int(path.stem.removeprefix("step-")) for path in self.folder.glob("step-*.pt"))
+        names = [path.stem.removeprefix("step-") for path in self.folder.glob("step-*.pt")]
+        return sorted(int(name) for name in names if name.isdecimal())  # a copy that somebody made is none
 
-    def load(self, step: int | None = None, device: torch.device | None = None) -> dict[str, Any] | None:
-        """The newest, or the newest at or before `step`; None where there is none. Raises `CheckpointError`."""
+    def load(self, step: int | None = None) -> dict[str, Any] | None:
+        """The newest, or the newest at or before `step`; None where there is none. Raises `CheckpointError`.
+
+        Its weights are in the machine's memory: a device that holds the model need not hold them twice, and may be
+        another one than they were saved from.
+        """
         found = [each for each in self.steps() if step is None or each <= step]
         if not found:
             return None
         path = self._path(found[-1])
         try:
-            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # whatever a damaged archive makes torch raise
             raise CheckpointError(
                 f"{path}: cannot be read: {error}; remove it to go on from the one before"
@@ -78,16 +88,21 @@ class Checkpoints:
         return self.folder / f"step-{step:06d}.pt"
 
 
-def identity(config: Config, data: dict[str, str]) -> dict[str, Any]:
-    """What makes two runs the same run: the fields that results depend on, and what the data files contain.
+def identity(config: Config, contents: dict[str, str]) -> dict[str, Any]:
+    """What makes two runs the same run: the fields that results depend on, and what data files and model contain.
 
     The number of steps is not among them where the learning rate does not depend on it, so that a run can go on.
+    Neither are the sizes that are lowered where memory is full: they decide the last bits of results, and where the
+    dropout of adapters strikes.
     """
     fields = config.model_dump(mode="json", exclude=set(CHANGEABLE))
-    for task in ("sft", "grpo"):
-        if fields[task] is not None and config.optimizer.schedule == "constant":
-            del fields[task]["steps"]
-    return {**fields, "contents": data}
+    del fields["sampling"]["rows"]
+    for task in ("sft", "grpo", "preference"):
+        if fields[task] is not None:
+            del fields[task]["micro_batch"]
+            if task != "preference" and config.optimizer.schedule == "constant":
+                del fields[task]["steps"]
+    return {**fields, "contents": contents}
 
 
 def check_same(began: dict[str, Any], now: dict[str, Any]) -> None:

@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from trainer_client.errors import AssayError, DeadlineError, ServiceUnavailableError
+from trainer_client.errors import AssayError, DeadlineError, NotFoundError, ServiceUnavailableError
 from trainer_client.training_errors import ConfigError, TrackingError, TrainingError
 
-INSTALL = "pip install 'assay-trainer[train]'"
+HERE = Path(__file__).parent
+PACKAGE = str(HERE) if (HERE / "pyproject.toml").is_file() else "assay-trainer"  # in a checkout, or a wheel
+INSTALL = f"{sys.executable} -m pip install '{PACKAGE}[train]'"
 try:
     import typer
 except ModuleNotFoundError:  # the client alone is installed
@@ -50,6 +52,8 @@ Wait = Annotated[float, typer.Option("--wait", min=0, help="Seconds to go on try
 def sft(config: ConfigFile, overrides: Overrides = None, sets: Sets = None) -> None:
     """Fine-tune on prompts and answers (section sft)."""
     settings = _settings(config, overrides, sets)
+    if settings.sft is not None and settings.tracking.enabled:
+        _look_for_service(settings.service.url, "tracking.enabled=false does without it.")
     from trainer_client import tasks
 
     _train(tasks.sft, settings)
@@ -70,6 +74,8 @@ def grpo(config: ConfigFile, overrides: Overrides = None, sets: Sets = None) -> 
 def dpo(config: ConfigFile, overrides: Overrides = None, sets: Sets = None) -> None:
     """Learn from pairs of answers, by DPO or IPO (section preference)."""
     settings = _settings(config, overrides, sets)
+    if settings.preference is not None and settings.tracking.enabled:
+        _look_for_service(settings.service.url)
     from trainer_client import tasks
 
     _train(tasks.dpo, settings)
@@ -79,6 +85,8 @@ def dpo(config: ConfigFile, overrides: Overrides = None, sets: Sets = None) -> N
 def kto(config: ConfigFile, overrides: Overrides = None, sets: Sets = None) -> None:
     """Learn from answers that are good or bad, by KTO (section preference)."""
     settings = _settings(config, overrides, sets)
+    if settings.preference is not None and settings.tracking.enabled:
+        _look_for_service(settings.service.url)
     from trainer_client import tasks
 
     _train(tasks.kto, settings)
@@ -168,7 +176,10 @@ def plot(
         raise TrackingError(f"{run} has no record of a run: name the folder of one, or a run of the service")
     if history is None:
         with RewardClient(deadline_s=30) as client:
-            history = drawing.recorded_history(client, run)
+            try:
+                history = drawing.recorded_history(client, run)
+            except NotFoundError as error:
+                raise TrackingError(f"{run} is neither the folder of a run nor, in the service, a run") from error
     path = out or Path(history.run.replace("/", "-") + ".png")
     drawing.draw(history, path, metrics or ())
     typer.echo(str(path))
@@ -195,8 +206,11 @@ def _settings(config: Path, overrides: Sequence[str] | None, sets: Sequence[str]
     return load(config, [*(overrides or ()), *(sets or ())])
 
 
-def _look_for_service(url: str | None) -> None:
-    """Say at once where no service answers: what follows goes on trying, for minutes and without a word."""
+def _look_for_service(url: str | None, advice: str = "") -> None:
+    """Say at once where no service answers: what follows goes on trying, for minutes and without a word.
+
+    Raises `AuthError` without a key.
+    """
     if os.environ.get("RANK", "0") != "0":
         return
     from trainer_client.client import RewardClient
@@ -205,7 +219,7 @@ def _look_for_service(url: str | None) -> None:
         try:
             client.request("GET", "/healthz")
         except (ServiceUnavailableError, DeadlineError) as error:
-            typer.echo(f"assay-train: {error} Trying on.", err=True)
+            typer.echo(f"assay-train: {error} Trying on. {advice}".rstrip(), err=True)
 
 
 def _train(task: Callable[[Config], Outcome], config: Config) -> None:

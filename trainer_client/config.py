@@ -19,7 +19,7 @@ from typing import (
 )
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator, with_config
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator, with_config
 from typing_extensions import TypedDict
 
 from trainer_client import algorithms
@@ -109,7 +109,16 @@ class InlineVerifier(TypedDict):
     config: NotRequired[dict[str, Any]]
 
 
-Verifier = Annotated[str, Field(min_length=1)] | InlineVerifier
+def _form_of(verifier: object) -> str | None:
+    return "<name>" if isinstance(verifier, str) else "<inline>" if isinstance(verifier, dict) else None
+
+
+Verifier = Annotated[
+    Annotated[str, Field(min_length=1), Tag("<name>")] | Annotated[InlineVerifier, Tag("<inline>")],
+    Discriminator(
+        _form_of, custom_error_type="verifier", custom_error_message="must be a name, or {kind: NAME, config: {...}}"
+    ),
+]
 """`name` (the latest version), `name@version`, or a kind with its configuration."""
 
 
@@ -162,18 +171,22 @@ class GrpoSection(Section):
         description="Weigh tokens by trainer over sampler probability, at most this; null: do not.",
     )
     max_unscored: Share = Field(0.9, description="Above this share of unscored completions the run stops.")
-    advantage: algorithms.Advantage | None = None
-    deviation: bool | None = None
-    ratio: algorithms.Ratio | None = None
-    clip_low: float | None = Field(None, ge=0, le=1)
-    clip_high: float | None = Field(None, ge=0)
-    cap: float | None = Field(None, gt=0)
-    aggregate: algorithms.Aggregate | None = None
-    kl: algorithms.KL | None = None
-    unbiased_kl: bool | None = None
-    beta: float | None = Field(None, ge=0)
-    degenerate: algorithms.Degenerate | None = None
-    overlong_buffer: Share | None = None
+    advantage: algorithms.Advantage | None = Field(
+        None, description="What a score is compared with. null, here and below: as `algorithm` has it."
+    )
+    deviation: bool | None = Field(None, description="Divide by the standard deviation of the group.")
+    ratio: algorithms.Ratio | None = Field(None, description="Whose probability ratio weighs a token.")
+    clip_low: float | None = Field(None, ge=0, le=1, description="A ratio is clipped at 1 less this,")
+    clip_high: float | None = Field(None, ge=0, description="and at 1 plus this.")
+    cap: float | None = Field(None, gt=0, description="The most that a ratio may be, in place of clipping (CISPO).")
+    aggregate: algorithms.Aggregate | None = Field(None, description="What the loss is a mean over.")
+    kl: algorithms.KL | None = Field(None, description="Where the distance from the reference counts.")
+    unbiased_kl: bool | None = Field(None, description="Weigh the KL of the loss by the token's ratio.")
+    beta: float | None = Field(None, ge=0, description="The weight of the KL; 0: no reference model.")
+    degenerate: algorithms.Degenerate | None = Field(None, description="What becomes of a group of equal scores.")
+    overlong_buffer: Share | None = Field(
+        None, description="The share of the longest completion over which DAPO's penalty of length rises."
+    )
 
     def switches(self) -> Algorithm:
         """The algorithm, with what is overridden here."""
@@ -321,11 +334,15 @@ def from_fields(fields: dict[str, Any], overrides: Sequence[str] = (), *, where:
 
 def _explain(problem: Any) -> str:
     """One line for one of pydantic's errors."""
-    name = ".".join(str(part) for part in problem["loc"])
+    location = [part for part in problem["loc"] if not str(part).startswith("<")]  # without pydantic's tags
+    name = ".".join(map(str, location))
     if problem["type"] == "extra_forbidden":
-        return f"{name}: there is no such field{_meant(problem['loc'])}"
+        hint = "; YAML has a space after a colon" if ":" in str(location[-1]) else _meant(location)
+        return f"{name}: there is no such field{hint}"
     if problem["type"] == "missing":
         return f"{name}: is missing"
+    if problem["type"] == "string_type" and not isinstance(problem["input"], list | dict):
+        return f"{name}: must be a text, and YAML reads it as {problem['input']!r}: put it in quotes"
     said = problem["msg"].removeprefix("Value error, ")
     return f"{name}: {said}" if name else said
 

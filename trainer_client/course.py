@@ -5,6 +5,8 @@ A task (`Grpo`, `Preference`, `Sft`) is a `Course` with a loop of its own.
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
@@ -12,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
 
 from trainer_client.alarms import Alarm, Monitor
@@ -22,14 +25,14 @@ from trainer_client.distributed import World
 from trainer_client.heldout import HeldOut
 from trainer_client.model import export, load_policy
 from trainer_client.optimizer import Optimizer
-from trainer_client.rollout_file import RolloutFile, drop_rollouts, rollout_path
+from trainer_client.rollout_file import RolloutFile, drop_rollouts, rollout_path, weights_digest
 from trainer_client.tracking import Tracker
-from trainer_client.training_errors import ConfigError, NotFiniteError
+from trainer_client.training_errors import CheckpointError, ConfigError, NotFiniteError
 
 Values = dict[str, float]
 Report = Callable[[int, Values], None]
 """Told the values of each step; step 0 is the evaluation before the first update."""
-ADVICE = "lower optimizer.learning_rate, or look at those rows, and resume; the last checkpoint is as it was"
+ADVICE = "look at those rows, or begin a run with a lower optimizer.learning_rate; the last checkpoint is as it was"
 """What to do about a loss that is not finite."""
 
 
@@ -73,7 +76,8 @@ class Course(ABC):
         self.held_out = held_out
         self.monitor = Monitor(config.alarms)
         self.checkpoints = Checkpoints(Path(config.folder) / "checkpoints", config.checkpoints.keep)
-        self.identity = {**identity(config, data_sha256(config)), "task": task}
+        contents = {**data_sha256(config), "model": weights_digest(model.state_dict())}
+        self.identity = {**identity(config, contents), "task": task}
         self.step = 0
         self.attempt = 0
         self.tracker: Tracker | None = None
@@ -93,15 +97,22 @@ class Course(ABC):
     @contextmanager
     def _begun(self) -> Iterator[bool]:
         """Go on from the newest checkpoint, and keep the record until the block ends; whether there was one."""
-        state = self.checkpoints.load()
-        if state is not None:
-            check_same(state["identity"], self.identity)
-            self._restore(state)
+        resumed = self._resume()
         with ExitStack() as stack:
             stack.callback(self.world.leave)
             if self.world.leads:
                 self.tracker = stack.enter_context(self._tracker())
-            yield state is not None
+            stack.enter_context(_terminable())
+            yield resumed
+
+    def _resume(self) -> bool:
+        """Go on from the newest checkpoint, of which nothing stays in memory after this; whether there was one."""
+        state = self.checkpoints.load()
+        if state is None:
+            return False
+        check_same(state["identity"], self.identity)
+        self._restore(state)
+        return True
 
     def _tracker(self) -> Tracker:
         return Tracker(
@@ -146,8 +157,12 @@ class Course(ABC):
     def rollout_file(self) -> RolloutFile:
         """What the step's rollout is kept in until a checkpoint has what was made of it."""
         path = rollout_path(self.checkpoints.folder, self.step, self.world.rank)
-        binding = {"run": self.config.run, "step": self.step, "world": [self.world.rank, self.world.size]}
+        binding = {"step": self.step, "world": [self.world.rank, self.world.size], "identity": self.identity}
         return RolloutFile(path, binding, self.model)
+
+    def _saves(self, *, last: bool) -> bool:
+        """Whether a checkpoint follows the step that has just been made."""
+        return last or self.step % self.config.checkpoints.every == 0
 
     def _save(self) -> None:
         if self.world.leads:
@@ -159,14 +174,21 @@ class Course(ABC):
                 "attempt": self.attempt if self.tracker is None else self.tracker.attempt,
             }  # fmt: skip
             self.checkpoints.save(self.step, state, self._good_checkpoints())
-        drop_rollouts(self.checkpoints.folder, self.world.rank, up_to=self.step)
+            drop_rollouts(self.checkpoints.folder, up_to=self.step)
 
-    def _good_checkpoints(self) -> list[int]:
-        """The checkpoint that an alarm would roll back to, were it raised next."""
-        good = min(self.monitor.state_dict()["good"].values(), default=0)
-        return [step for step in self.checkpoints.steps() if step <= good][-1:]
+    def _good_checkpoints(self) -> set[int]:
+        """For each alarm the checkpoint that it would roll back to, were it raised next."""
+        steps = [*self.checkpoints.steps(), self.step]
+        good = self.monitor.state_dict()["good"].values()
+        return {max(before) for each in good if (before := [step for step in steps if step <= each])}
 
     def _restore(self, state: dict[str, Any]) -> None:
+        wanted = trainable(self.model).keys()
+        if changed := sorted(wanted ^ state["model"].keys()):
+            raise CheckpointError(
+                f"the checkpoint of step {state['step']} has weights of other names than the model ({changed[0]}): "
+                "resume with the versions of transformers and peft that it was written with"
+            )
         self.model.load_state_dict(state["model"], strict=False)
         self._take_up(state)
         self.optimizer.load_state_dict(state["optimizer"])
@@ -177,22 +199,29 @@ class Course(ABC):
 
     def _end(self, alarms: Sequence[Alarm]) -> Outcome:
         """Do what alarms ask for, export the model, and say how it went."""
-        by_action = {alarm.action: alarm for alarm in reversed(alarms)}
-        decisive = by_action.get("rollback") or by_action.get("pause")
+        said = [alarm.message for alarm in alarms if alarm.action != "log"]
+        back = [alarm.good_step for alarm in alarms if alarm.action == "rollback"]
         status: Literal["finished", "paused", "rolled_back"] = "finished"
-        if decisive is not None and decisive.action == "pause":
-            status = "paused"
-            self._save()
-        elif decisive is not None:
+        if back:
             status = "rolled_back"
-            self._roll_back(decisive.good_step)
+            self._roll_back(min(back))  # where all was well in the eyes of each
+            said.append(f"rolled back to step {self.step}")
+        elif said:
+            status = "paused"
         if self.world.leads:
-            export(self.model, self._tokenizer, model_folder(self.config))
+            self._export()
         if self.tracker is not None:
-            self.tracker.status(
-                "finished" if decisive is None else "paused", None if decisive is None else decisive.message
-            )
+            self.tracker.status("paused" if said else "finished", "; ".join(said) or None)
+        if status == "paused":
+            self._save()  # last: a run that is killed before has not paused yet, and raises its alarm again
         return Outcome(status, self.step, model_folder(self.config))
+
+    def _export(self) -> None:
+        folder = model_folder(self.config)
+        try:
+            export(self.model, self._tokenizer, folder)
+        except Exception as error:  # OSError, or what safetensors makes of it
+            raise CheckpointError(f"{folder}: the model cannot be written: {error}; resume to try again") from error
 
     def _roll_back(self, good_step: int) -> None:
         """The last checkpoint at or before a good step, later ones removed; the first policy where there is none."""
@@ -204,7 +233,25 @@ class Course(ABC):
             self._restore(state)
         if self.world.leads:
             self.checkpoints.drop_after(self.step)
-        drop_rollouts(self.checkpoints.folder, self.world.rank)
+            drop_rollouts(self.checkpoints.folder)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the run as Ctrl-C does, so that the record says so, where nobody else handles it."""
+    of_main = threading.current_thread() is threading.main_thread()
+    if not of_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def named(rows: Iterable[int]) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import itertools
 import time
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 FEW = 1024
 
@@ -20,7 +20,10 @@ class Waiting(Protocol):
         """End it."""
 
 
-class Deadlines:
+W = TypeVar("W", bound=Waiting)
+
+
+class Deadlines(Generic[W]):
     """Ends the calls of one event loop at their deadlines.
 
     One timer serves all of them, since a timer each costs more than all else that is done for a call. Calls that are
@@ -28,14 +31,14 @@ class Deadlines:
     """
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[float, int, Waiting]] = []
+        self._waiting: list[tuple[float, int, W]] = []
         """A heap; the number keeps calls of one deadline from being compared."""
         self._number = itertools.count()
         self._bound = FEW
         self._timer: asyncio.TimerHandle | None = None
         self._rings = float("inf")
 
-    def watch(self, call: Waiting, deadline: float) -> None:
+    def watch(self, call: W, deadline: float) -> None:
         """End `call` at `deadline` (`time.monotonic()` seconds), unless it is done by then."""
         if len(self._waiting) >= self._bound:
             self._waiting = [entry for entry in self._waiting if not entry[2].done.done()]
@@ -45,11 +48,13 @@ class Deadlines:
         if deadline < self._rings:
             self._set(deadline)
 
-    def stop(self) -> None:
-        """End nothing any more."""
+    def stop(self) -> list[W]:
+        """End nothing any more. The calls that were waited for, some of which may be done."""
+        calls = [call for _, _, call in self._waiting]
         self._waiting.clear()
         if self._timer is not None:
             self._timer.cancel()
+        return calls
 
     def _set(self, deadline: float) -> None:
         if self._timer is not None:

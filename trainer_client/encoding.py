@@ -18,12 +18,17 @@ class UnsendableError(ValueError):
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    tolist = getattr(value, "tolist", None)
-    if tolist is None:
-        raise TypeError(f"{type(value).__name__} is no JSON value; send strings, numbers, lists and objects")
-    return tolist()
+    try:
+        if isinstance(value, Mapping):
+            return dict(value)
+        tolist = getattr(value, "tolist", None)
+        if tolist is not None:
+            return tolist()
+    except RecursionError:
+        raise
+    except Exception as error:  # whatever it is: a tensor that has no data, or is on a device that failed
+        raise TypeError(f"{type(value).__name__} cannot be read: {error}; send plain values") from None
+    raise TypeError(f"{type(value).__name__} is no JSON value; send strings, numbers, lists and objects")
 
 
 _quoted = json.encoder.encode_basestring_ascii

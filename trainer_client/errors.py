@@ -112,13 +112,13 @@ def refusal(status: int, content: bytes, url: str) -> RefusedError:
     """The exception for an answer that is no success; of problem+json (RFC 9457), its title and detail."""
     try:
         body = json.loads(content)
-        problem, title, detail = str(body["type"]), body["title"], body["detail"]
-    except (ValueError, KeyError, TypeError):
+        problem, title, detail = str(body["type"]), str(body["title"]), str(body["detail"])
+        pointer = None if body.get("pointer") is None else str(body["pointer"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return _foreign(status, url)
     if not problem.startswith(PROBLEM_PREFIX):
         return _foreign(status, url)
     name = problem.removeprefix(PROBLEM_PREFIX)
-    pointer = body.get("pointer")
     message = f"{title}: {detail}{_WHAT_TO_DO.get(status, '')}"
     if pointer and pointer not in detail:
         message += f" (at {pointer})"

@@ -103,9 +103,10 @@ class HeldOut:
         """Whether a step ends with an evaluation; 0 is before the first step."""
         return self._section.every > 0 and step % self._section.every == 0
 
-    def evaluate(self, step: int) -> dict[str, float]:
+    def evaluate(self, step: int, *, anew: bool = False) -> dict[str, float]:
         """`heldout/score` and its standard error, pass@k, lengths, and what `measure` adds.
 
+        A resumed run gets the verdicts that were recorded for the same step and completions, unless it asks `anew`.
         Raises `AssayError`, and `RewardError` where nothing at all is scored.
         """
         groups = self._generate(self._rows, step)
@@ -114,13 +115,9 @@ class HeldOut:
             for row, group in zip(self._rows, groups, strict=True)
             for sample, drawn in enumerate(group)
         ]
-        verdicts = self._scorer.score(
-            self._section.verifier,
-            items,
-            run=self._run,
-            step=step,
-            idempotency_key=None if self._run is None else "heldout",  # a resumed run gets the recorded verdicts
-        )
+        verdicts = self._scored(items, step, None if anew else "heldout")
+        if self._run is not None and not anew and all(verdict.score is None for verdict in verdicts):
+            verdicts = self._scored(items, step, None)  # else what made a run fail would do so for ever
         scores = iter(verdict.score for verdict in verdicts)
         by_prompt = [[score for _ in group if (score := next(scores)) is not None] for group in groups]
         if not any(by_prompt):
@@ -139,6 +136,11 @@ class HeldOut:
         if self._measure is not None:
             values |= {f"heldout/{name}": value for name, value in self._measure(self._rows, groups).items()}
         return values
+
+    def _scored(self, items: Sequence[Mapping[str, Any]], step: int, key: str | None) -> list[Verdict]:
+        return self._scorer.score(
+            self._section.verifier, items, run=self._run, step=step, idempotency_key=key if self._run else None
+        )
 
     def _item(self, row: Prompted, sample: int, drawn: Drawn) -> dict[str, Any]:
         item = {

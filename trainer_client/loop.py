@@ -99,7 +99,7 @@ class Grpo(Course):
                     values = {} if self._rollout_lasts() else self._collect()
                     values |= self._update()
                 alarms = self._record(values | self._times())
-                if self.step % self.config.checkpoints.every == 0 or self.step == self.section.steps:
+                if not ends_run(alarms) and self._saves(last=self.step == self.section.steps):
                     self._save()
             return self._end(alarms)
 

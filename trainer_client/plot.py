@@ -23,18 +23,21 @@ if TYPE_CHECKING:
 
 PANELS = (
     ("reward and held-out score", (PROXY, HELD_OUT)),
+    ("loss", ("loss",)),
     ("pass@k", ("heldout/pass@*",)),
     ("other rewards", ("reward/[0-9]*",)),
-    ("rewards of preferred and rejected", ("reward", "reward_chosen", "reward_rejected", "margin")),
-    ("shares", ("*_share", "accuracy")),
+    ("rewards of preferred and rejected", ("preference/reward*", "preference/margin")),
+    ("shares", ("*_share", "preference/accuracy")),
     ("tokens of a completion", ("*/tokens_mean",)),
     ("divergence from the reference, nats a token", ("kl", "*/kl")),
     ("clipped tokens", ("clip_*",)),
     ("probability ratio", ("ratio*",)),
     ("sampler against trainer, nats a token", ("mismatch*",)),
+    ("entropy", ("entropy",)),
+    ("grad_norm", ("grad_norm",)),
     ("seconds", ("time/*",)),
 )
-"""Metrics that share a panel because they have one unit; every other one has a panel of its own."""
+"""The panels in their order, by the unit of their metrics; every other metric has one of its own after them."""
 PAGE = 5000
 """Points that are asked of the service at a time."""
 COLUMNS, WIDTH, HEIGHT = 3, 5.0, 3.2
@@ -134,7 +137,7 @@ def _panel(axes: Axes, title: str, names: Sequence[str], history: History) -> No
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     if len(names) > 1 or names[0] != title or marked:
-        axes.legend(fontsize="x-small")
+        axes.legend(fontsize="x-small", framealpha=0.5)
 
 
 def _wanted(name: str, curve: Mapping[int, float], patterns: Sequence[str]) -> bool:

@@ -133,7 +133,7 @@ class Preference(Course):
                     torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # dropout
                     values = self._update()
                 alarms = self._record(values | self._times())
-                if self.step % self.config.checkpoints.every == 0 or self._is_last():
+                if not ends_run(alarms) and self._saves(last=self._is_last()):
                     self._save()
             if self.step == 0 and not ends_run(alarms):
                 raise RewardError(

@@ -16,49 +16,55 @@ from rich.table import Table
 from rich.text import Text
 
 SHOWN = (
-    "loss", "reward/mean", "heldout/score", "reward/unscored_share", "groups/degenerate_share", "rollout/tokens_mean",
-    "rollout/truncated_share", "entropy", "kl", "heldout/kl", "grad_norm", "time/step", "time/reward_wait",
+    "loss", "reward/mean", "heldout/score", "preference/margin", "preference/accuracy", "reward/unscored_share",
+    "groups/degenerate_share", "rollout/tokens_mean", "rollout/truncated_share", "entropy", "kl", "heldout/kl",
+    "grad_norm", "time/step", "time/reward_wait",
 )  # fmt: skip
 """The metrics of the live display, of those that a run has; the record has all of them."""
-IN_A_LINE = ("loss", "reward/mean", "heldout/score", "rollout/tokens_mean", "kl", "entropy", "grad_norm")
+IN_A_LINE = (
+    "loss", "reward/mean", "heldout/score", "preference/margin", "rollout/tokens_mean", "kl", "entropy", "grad_norm",
+)  # fmt: skip
 """Those of a plain line."""
-LATEST_WORDS = 6
-"""Lines of news below the table."""
+LOADING = "loading the model, and evaluating it where that is asked for"
+"""What is done before there is a step to show, which may take minutes."""
 
 
 class Display(AbstractContextManager["Display"]):
-    """Shows the steps of a run as they end, and what is said meanwhile."""
+    """Shows the steps of a run as they end. What is written to stderr meanwhile stands above the table."""
 
     def __init__(
         self,
         run: str,
         steps: int,
         *,
+        first: Mapping[str, float] | None = None,
         out: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`steps` is how many the run has; `out` is stderr unless given."""
+        """`steps` is how many the run has; `first` what it began with, where it goes on; `out`: stderr by default."""
         self._console = Console(file=out or sys.stderr, highlight=False)
         self._steps = steps
         self._clock = clock
         self._began = clock()
-        self._first: dict[str, float] = {}
+        self._run = _plain(run)
+        self._first = dict(first or {})
         self._last: dict[str, float] = {}
-        self._news: list[str] = []
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
             TimeRemainingColumn(), console=self._console,
         )  # fmt: skip
-        self._task = self._bar.add_task(_plain(run), total=steps)
+        self._task = self._bar.add_task(self._run, total=steps)
         self._live = (
             Live(get_renderable=self._picture, console=self._console, refresh_per_second=4)
-            if self._console.is_terminal
+            if self._console.is_terminal and not self._console.is_dumb_terminal
             else None
         )
 
     def __enter__(self) -> Display:
         if self._live is not None:
-            self._live.start()
+            self._live.start(refresh=True)
+        else:
+            self._write(f"{self._run}: {self._steps} steps; {LOADING}")
         return self
 
     def __exit__(
@@ -76,27 +82,23 @@ class Display(AbstractContextManager["Display"]):
         self._last |= shown
         self._bar.update(self._task, completed=step)
         if self._live is None:
-            figures = "  ".join(f"{name} {shown[name]:.4g}" for name in IN_A_LINE if name in shown)
-            self._write(f"{step}/{self._steps}  {self._clock() - self._began:.1f} s  {figures}")
-
-    def say(self, words: str) -> None:
-        """Something to tell between steps: an evaluation, an alarm, trouble with the service."""
-        if self._live is None:
-            self._write(words)
-        else:
-            self._news = [*self._news, words][-LATEST_WORDS:]
+            figures = [f"{name} {shown[name]:.4g}" for name in IN_A_LINE if name in shown]
+            self._write("  ".join([f"{step}/{self._steps}", f"{self._clock() - self._began:.1f} s", *figures]))
 
     def _write(self, line: str) -> None:
-        self._console.print(Text(_plain(line)), soft_wrap=True)
+        self._console.print(Text(line), soft_wrap=True)
 
     def _picture(self) -> Group:
+        if not self._last:
+            return Group(self._bar, Text(LOADING))
         table = Table(box=None, pad_edge=False)
-        for title in ("", "first", "now"):
-            table.add_column(title, justify="left" if not title else "right")
+        table.add_column("", overflow="fold")
+        for title in ("first", "now"):
+            table.add_column(title, justify="right", no_wrap=True)
         for name in SHOWN:
             if name in self._last:
                 table.add_row(name, f"{self._first[name]:.4g}", f"{self._last[name]:.4g}")
-        return Group(self._bar, table, *(Text(_plain(line)) for line in self._news))
+        return Group(self._bar, table)
 
 
 def _plain(text: str) -> str:

@@ -6,8 +6,10 @@ file; what an earlier attempt wrote about steps that were done again does not co
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,25 +48,45 @@ class History:
 
 
 class Record:
-    """The file, for the one process that writes it."""
+    """The file, for the one process that writes it. Raises `TrackingError` where another one has it open."""
 
     def __init__(self, path: Path) -> None:
         """Opens it, and makes its folder. Raises `TrackingError`."""
+        self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a", encoding="ascii")
+            self._file = path.open("ab", buffering=0)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             torn = not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
+        except BlockingIOError:
+            self._file.close()
+            raise TrackingError(
+                f"{path.parent} is in use by another process: wait for its end, or give this run a folder of its own"
+            ) from None
         except OSError as error:
-            raise TrackingError(f"{path} cannot be written: {error.strerror or error}") from error
+            raise self._unwritable(error) from error
         if torn:
-            self._file.write("\n")  # the line that a crash tore ends here, and is skipped by readers
+            self._add(b"\n")  # the line that a crash tore ends here, and is skipped by readers
 
     def write(self, events: Iterable[Mapping[str, Any]]) -> None:
-        """Add those of the events that a curve is drawn from."""
-        for event in events:
-            if event["type"] in KEPT:
-                self._file.write(json.dumps(event, allow_nan=False, separators=(",", ":")) + "\n")
-        self._file.flush()
+        """Add those of the events that a curve is drawn from, all or none. Raises `TrackingError`."""
+        kept = [event for event in events if event["type"] in KEPT]
+        lines = [json.dumps(event, allow_nan=False, separators=(",", ":")) + "\n" for event in kept]
+        self._add("".join(lines).encode())
+
+    def _add(self, content: bytes) -> None:
+        """Write it, and take away again what a full disk let in of it."""
+        size = self._file.seek(0, os.SEEK_END)
+        rest = memoryview(content)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self._file.truncate(size)
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> TrackingError:
+        return TrackingError(f"{self._path} cannot be written: {error.strerror or error}")
 
     def close(self) -> None:
         self._file.close()

@@ -194,7 +194,7 @@ class Sampler:
     def _completion(self, place: tuple[int, int], tokens: Tensor, logprobs: Tensor, ended: bool) -> Completion:
         ids, values = tokens.tolist(), logprobs.tolist()
         if not np.isfinite(values).all():
-            raise NotFiniteError("the policy's logits are NaN: lower optimizer.learning_rate, and resume")
+            raise NotFiniteError("the policy's logits are NaN: begin a run with a lower optimizer.learning_rate")
         return Completion(
             place[0], place[1], ids, values, [1] * len(ids), "stop" if ended else "length", self.text(ids)
         )  # fmt: skip

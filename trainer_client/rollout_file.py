@@ -18,7 +18,7 @@ import json
 import struct
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from io import FileIO
 from pathlib import Path
@@ -54,7 +54,7 @@ class RolloutFile(AbstractContextManager["RolloutFile"]):
         self._rows: dict[Place, int] = {}
         self.failures = 0
         """How often the run has failed because of what was unscored."""
-        header = b"H" + json.dumps({"format": FORMAT, **binding, "policy": weights_digest(model)}).encode()
+        header = b"H" + json.dumps({"format": FORMAT, **binding, "policy": weights_digest(trainable(model))}).encode()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             kept = path.read_bytes() if path.exists() else b""
@@ -147,9 +147,9 @@ def rollout_path(folder: Path, step: int, rank: int) -> Path:
     return folder / f"rollout-{step:06d}-{rank}.bin"
 
 
-def drop_rollouts(folder: Path, rank: int, up_to: int | None = None) -> None:
-    """Remove the files of a process, those of later steps than `up_to` excepted."""
-    for path in folder.glob(f"rollout-*-{rank}.bin"):
+def drop_rollouts(folder: Path, up_to: int | None = None) -> None:
+    """Remove the files of all processes, those of later steps than `up_to` excepted."""
+    for path in folder.glob("rollout-*-*.bin"):
         if up_to is None or int(path.stem.split("-")[1]) <= up_to:
             path.unlink(missing_ok=True)
 
@@ -160,20 +160,21 @@ def request_content(items: Sequence[dict[str, Any]]) -> str:
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
-def weights_digest(model: Any) -> str:
-    """A digest of the weights that are trained: the sums of their bits as integers, which are exact on any device.
+def weights_digest(weights: Mapping[str, torch.Tensor]) -> str:
+    """A digest of named weights: the sums of their bits as integers, which are exact on any device.
 
     Other weights have other sums, up to a chance that matters to nobody, and reading them once is all that it costs.
     """
-    weights = sorted(trainable(model).items())
-    sums = [_sum_of_bits(weight.detach()) for _, weight in weights]
-    told = [[name, *weight.shape] for name, weight in weights], torch.stack(sums).tolist()
+    named = sorted(weights.items())
+    sums = [_sum_of_bits(weight.detach()) for _, weight in named]
+    told = [[name, *weight.shape] for name, weight in named], torch.stack(sums).tolist()
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 def _sum_of_bits(weight: torch.Tensor) -> torch.Tensor:
     """That of its bytes, eight as one integer, which wraps around; the few that remain at its end each by itself."""
     content = weight.contiguous().view(-1).view(torch.uint8)
+    content = content if content.storage_offset() % 8 == 0 else content.clone()  # or no integers of eight bytes fit
     whole = len(content) // 8 * 8
     return content[:whole].view(torch.int64).sum() + content[whole:].sum()
 

@@ -106,7 +106,7 @@ class Sender:
                 continue
             try:
                 self._send(batch)
-            except AssayError as error:
+            except (AssayError, OSError) as error:  # the service is away, or the disk does not take what it refuses
                 self._say_failing(error)
                 time.sleep(_random.uniform(pause / 2, pause))  # neither new events nor closing make it try sooner
                 pause = min(2 * pause, self._last_pause_s)
@@ -164,7 +164,7 @@ class Sender:
                 "stop one of the two, or give it a run of its own"
             )
 
-    def _say_failing(self, error: AssayError) -> None:
+    def _say_failing(self, error: Exception) -> None:
         if not self._failing:
             self._failing = True
             self._warn(f"tracking waits, {len(self._spool)} events are on disk: {error}")

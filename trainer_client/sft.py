@@ -59,7 +59,7 @@ class Sft(Course):
                     torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # dropout
                     values = self._update()
                 self._record(values | self._times())
-                if self.step % self.config.checkpoints.every == 0 or self.step == self.section.steps:
+                if self._saves(last=self.step == self.section.steps):
                     self._save()
             return self._end([])
 

@@ -14,6 +14,7 @@ import os
 import threading
 import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -181,6 +182,7 @@ class Spool:
     def _next_segment(self) -> FileIO:
         if self._file is not None:
             self._file.close()
+            self._file = None
         self._writing += 1
         self._size = 0
         file = FileIO(self._path(self._writing), "x")
@@ -188,11 +190,15 @@ class Spool:
         return file
 
     def _move(self, segment: int, offset: int) -> None:
-        """The cursor is not synced: an old one after a crash only means that events are read again."""
+        """The cursor is not synced, and may not be written at all where the disk is full.
+
+        An old one only means that the next process reads events again.
+        """
         self._segment, self._offset = segment, offset
         temporary = self._folder / "cursor.new"
-        temporary.write_text(json.dumps({"segment": segment, "offset": offset}))
-        temporary.replace(self._folder / "cursor")
+        with suppress(OSError):
+            temporary.write_text(json.dumps({"segment": segment, "offset": offset}))
+            temporary.replace(self._folder / "cursor")
 
     def _cursor(self) -> tuple[int, int]:
         try:

@@ -17,6 +17,7 @@ from trainer_client.course import Outcome, Report
 from trainer_client.data import hold_out, read_rows
 from trainer_client.evaluation import evaluator
 from trainer_client.loop import Grpo
+from trainer_client.plot import local_history
 from trainer_client.preference import Preference, PreferenceTask, preference_section
 from trainer_client.progress import Display
 from trainer_client.sft import Sft
@@ -106,5 +107,11 @@ def _display(config: Config, steps: int) -> Iterator[Report]:
     if os.environ.get("RANK", "0") != "0":
         yield lambda step, values: None
         return
-    with Display(config.run, steps) as display:
+    with Display(config.run, steps, first=began_with(Path(config.folder))) as display:
         yield display.step
+
+
+def began_with(folder: Path) -> dict[str, float]:
+    """The first value of each metric of the run in a folder, none where there is no run. Raises `TrackingError`."""
+    history = local_history(folder)
+    return {} if history is None else {name: curve[min(curve)] for name, curve in history.curves.items()}

@@ -138,10 +138,13 @@ class Tracker(AbstractContextManager["Tracker"]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, KeyboardInterrupt):
-            self.status("paused", "interrupted")
-        elif error is not None:
-            self.status("failed", (str(error) or type(error).__name__)[:MESSAGE])
+        try:
+            if isinstance(error, KeyboardInterrupt):
+                self.status("paused", "interrupted")
+            elif error is not None:
+                self.status("failed", (str(error) or type(error).__name__)[:MESSAGE])
+        except TrackingError as trouble:  # a full disk, which is perhaps what the run ended by
+            self._warn(f"the record does not say how the run ended: {trouble}")
         self.close(wait_s=5.0 if isinstance(error, KeyboardInterrupt) else 60.0)  # who interrupts wants an end
 
     def _add(self, events: list[dict[str, Any]]) -> None:
@@ -197,13 +200,16 @@ def _recorded_attempt(sender: Sender, run: str, warn: Callable[[str], None], *, 
 
 
 def _write(path: Path, value: Any) -> None:
-    """A JSON file that is either the old or the new one, whenever the process ends."""
+    """A JSON file that is either the old or the new one, whenever the process ends. Raises `TrackingError`."""
     temporary = path.with_suffix(".new")
-    with temporary.open("wb") as out:
-        out.write(json.dumps(value, indent=1).encode())
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as out:
+            out.write(json.dumps(value, indent=1).encode())
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise TrackingError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def _now() -> str:

@@ -11,10 +11,12 @@ import io
 import json
 import os
 import random
+import socket
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, TypeVar
+from contextlib import suppress
+from typing import Any, NoReturn, TypeVar, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -34,6 +36,10 @@ from trainer_client.errors import (
 T = TypeVar("T")
 
 CONNECT_S = 10.0
+MOST = 2**30
+"""Bytes of an answer; a stream without end is none of Assay's, and would fill the memory."""
+EXACT = float("inf")
+"""Above this aiohttp rounds a time-out up to the next full second."""
 LARGE = 2**20
 """Bytes of a body above which it is written in parts, between which others have their turn."""
 KEEP_ALIVE_S = 4.0
@@ -52,11 +58,29 @@ class _BrokenAnswerError(Exception):
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Connections that a forked child leaves to its parent, and an ended event loop to the garbage collector."""
+    """Connections that can be let go of where no event loop closes them: in a forked child, or when it has ended."""
 
     def __init__(self, limit: int) -> None:
         self._pid, self._made_in = os.getpid(), asyncio.get_running_loop()
-        super().__init__(limit=limit, keepalive_timeout=KEEP_ALIVE_S)
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        super().__init__(limit=limit, keepalive_timeout=KEEP_ALIVE_S, socket_factory=self._socket)
+
+    def _socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        made = socket.socket(*address[:3])
+        self._sockets.add(made)
+        return made
+
+    def cut(self) -> None:
+        """End what is being sent: closing alone would wait until a peer that reads nothing has read it."""
+        for each in list(self._sockets):
+            with suppress(OSError):  # it is not connected
+                each.shutdown(socket.SHUT_RDWR)
+
+    def let_go(self) -> None:
+        """Close the descriptors, which the garbage collector of a large process would leave open for long."""
+        if os.getpid() != self._pid or self._made_in.is_closed():
+            for each in list(self._sockets):
+                each.close()
 
     def __del__(self) -> None:  # type: ignore[override]
         if os.getpid() == self._pid and not self._made_in.is_closed():
@@ -69,12 +93,13 @@ class Transport:
     def __init__(self, url: str, api_key: str, connections: int) -> None:
         self._url = url
         self._proxy = _proxy(url)
+        self._connector = _Connector(connections)
         self._session = aiohttp.ClientSession(
-            connector=_Connector(connections),
+            connector=self._connector,
             headers={"Authorization": f"Bearer {api_key}", "User-Agent": "assay-trainer"},
         )
-        self._calls: set[asyncio.Task[Any]] = set()
-        self._closed = False
+        self._calls: dict[asyncio.Task[Any], bool] = {}
+        """The tasks that wait for an answer, and whether closing has ended their wait."""
         _open.add(self)
 
     async def call(
@@ -92,18 +117,20 @@ class Transport:
 
         `deadline` is in `time.monotonic()` seconds. Raises `AssayError`, also where the client is closed meanwhile.
         """
-        call = asyncio.ensure_future(
-            self._call(method, path, body, read, deadline=deadline, params=params, idempotency_key=idempotency_key)
-        )
-        self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
+        task = cast(asyncio.Task[Any], asyncio.current_task())
+        before = task.cancelling()
+        self._calls[task] = False
         try:
-            return await call
+            return await self._call(
+                method, path, body, read, deadline=deadline, params=params, idempotency_key=idempotency_key
+            )
         except asyncio.CancelledError:
-            own = asyncio.current_task()
-            if self._closed and not (own is not None and own.cancelling()):  # closing ended the call, not the caller
+            if self._calls[task] and task.cancelling() == before + 1:  # closing ended the call, and nobody the task
                 raise closed() from None
             raise
+        finally:
+            if self._calls.pop(task):
+                task.uncancel()
 
     async def _call(
         self,
@@ -130,8 +157,10 @@ class Transport:
                 if not isinstance(error, RefusedError) or not error.retried:
                     raise error
                 wait = _retry_after(answered)
-            except (aiohttp.InvalidURL, aiohttp.ClientConnectorCertificateError) as failure:
-                raise NotAssayError(f"{self._url} cannot be called: {failure}; check ASSAY_URL or url") from None
+            except (ValueError, aiohttp.ClientConnectorCertificateError) as failure:  # InvalidURL is a ValueError
+                raise NotAssayError(
+                    f"{self._url} cannot be called: {failure}; check ASSAY_URL and ASSAY_API_KEY"
+                ) from None
             except (aiohttp.ClientError, TimeoutError, OSError, _BrokenAnswerError) as failure:
                 error = failure
             pause = wait + _random.uniform(0, bound)
@@ -150,7 +179,7 @@ class Transport:
         deadline: float,
     ) -> tuple[int, Mapping[str, str], bytes]:
         left = max(deadline - time.monotonic(), 0.001)
-        timeout = aiohttp.ClientTimeout(total=left, sock_connect=min(CONNECT_S, left), ceil_threshold=left)
+        timeout = aiohttp.ClientTimeout(total=left, sock_connect=min(CONNECT_S, left), ceil_threshold=EXACT)
         async with self._session.request(
             method,
             self._url + path,
@@ -161,12 +190,21 @@ class Transport:
             proxy=self._proxy,
             allow_redirects=False,
         ) as response:
-            content = await response.read()
+            content = await self._content(response)
             if 200 <= response.status < 300 and content and response.content_type != "application/json":
                 raise _not_assay(self._url, f"with {response.content_type}")
             if 300 <= response.status < 400:
                 raise _not_assay(self._url, f"with a redirection to {response.headers.get('Location', 'nowhere')}")
             return response.status, response.headers, content
+
+    async def _content(self, response: aiohttp.ClientResponse) -> bytes:
+        parts, size = [], 0
+        async for part in response.content.iter_any():
+            size += len(part)
+            if size > MOST:
+                raise _not_assay(self._url, f"with more than {MOST} bytes")
+            parts.append(part)
+        return b"".join(parts)
 
     def _give_up(self, error: Exception, seconds: float) -> NoReturn:
         if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError):
@@ -184,16 +222,16 @@ class Transport:
     async def close(self) -> None:
         """End what waits for an answer, and close the connections."""
         _open.discard(self)
-        self._closed = True
-        calls = list(self._calls)
-        for call in calls:
-            call.cancel()
-        await asyncio.gather(*calls, return_exceptions=True)
+        for task in self._calls:
+            self._calls[task] = True
+            task.cancel()
+        self._connector.cut()
         await self._session.close()
 
     def detach(self) -> None:
-        """Forget the connections without closing them: they are another process's, or their loop has ended."""
+        """Forget the connections without closing them in an event loop: it is another process's, or has ended."""
         self._session.detach()
+        self._connector.let_go()
 
 
 def _read(content: bytes, read: Callable[[Any], T]) -> T:
@@ -206,9 +244,13 @@ def _read(content: bytes, read: Callable[[Any], T]) -> T:
 def _value(content: bytes) -> Any:
     """The value of a JSON text. Pydantic's parser is the quicker one, and refuses lone surrogates."""
     try:
-        return pydantic_core.from_json(content, cache_strings="keys")
+        return pydantic_core.from_json(content, cache_strings="keys", allow_inf_nan=False)
     except ValueError:
-        return json.loads(content)
+        return json.loads(content, parse_constant=_no_number)
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _not_assay(url: str, how: str) -> AssayError:

@@ -18,9 +18,10 @@ if not (find_spec("torch") and find_spec("transformers")):
     collect_ignore += [
         f"test_{name}.py"
         for name in (
-            "batch", "checkpoint", "cli", "data", "distributed", "examples", "figures", "iterate", "logprobs", "loop",
-            "micro_batches", "model", "optimizer", "preference", "preference_data", "preference_golden",
-            "preference_page", "proofs", "resume", "rewards", "rollout", "rollout_file", "sft", "training_page",
+            "batch", "checkpoint", "cli", "course", "data", "distributed", "examples", "figures", "iterate",
+            "logprobs", "loop", "micro_batches", "model", "optimizer", "preference", "preference_data",
+            "preference_golden", "preference_page", "proofs", "resume", "rewards", "rollout", "rollout_file",
+            "sft", "training_page",
         )
     ]  # fmt: skip
 

@@ -6,6 +6,7 @@ recorded twice.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -214,6 +215,15 @@ def answering(
 def bodies(seen: Sequence[Seen]) -> list[bytes]:
     """The bodies of requests, in order."""
     return [request.body for request in seen]
+
+
+async def until(happened: Callable[[], Any]) -> None:
+    """Wait for it; some time later, fail."""
+    for _ in range(1000):
+        if happened():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not happen")
 
 
 def _send(

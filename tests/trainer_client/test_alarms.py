@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from trainer_client.alarms import (
+    COMPLETIONS,
     DEGENERATE,
     DUPLICATES,
     HELD_OUT,
@@ -26,11 +27,13 @@ from trainer_client.alarms import (
 )
 
 
-def run(monitor: Monitor, proxy: list[float], held_out: list[float], every: int = 5) -> list[Alarm]:
+def run(
+    monitor: Monitor, proxy: list[float], held_out: list[float], every: int = 5, completions: int = 256
+) -> list[Alarm]:
     """The alarms of a run with a training reward for each step and a held-out score before it and at every Nth."""
     raised = monitor.update(0, {HELD_OUT: held_out[0]})
     for step, reward in enumerate(proxy, 1):
-        values = {PROXY: reward}
+        values = {PROXY: reward, COMPLETIONS: float(completions)}
         if step % every == 0:
             values[HELD_OUT] = held_out[step // every]
         raised += monitor.update(step, values)
@@ -46,7 +49,7 @@ def test_a_reward_that_rises_while_the_held_out_score_falls_raises_the_alarm_at_
 
 
 def test_a_held_out_score_that_stays_where_it_began_raises_the_alarm() -> None:
-    [alarm] = run(Monitor(), [0.3] * 3 + [0.6] * 17, [0.40, 0.41, 0.42, 0.39, 0.41])
+    [alarm] = run(Monitor(), [0.3] + [0.5] * 19, [0.40, 0.41, 0.42, 0.39, 0.41])
     assert (alarm.name, alarm.step) == ("reward_hacking", 10)
 
 
@@ -62,25 +65,28 @@ def test_a_gain_and_a_loss_of_exactly_a_tenth_count_whatever_their_rounding(
 ) -> None:
     # in hundredths: 0.3 - 0.2 is less than 0.1 in binary, and 0.8 - 0.7 more. The best is 0.20 above the first.
     gain, loss = (10, 10) if enough else (9, 10)
-    raised = run(Monitor(), [start / 100] * 3 + [(start + gain) / 100] * 14, _held_out(first, first + 20 - loss), 1)
-    assert [(alarm.name, alarm.step) for alarm in raised] == ([("reward_hacking", 5)] if enough else [])
-    assert run(Monitor(), [start / 100] * 3 + [(start + 10) / 100] * 14, _held_out(first, first + 20 - 9), 1) == []
+    raised = run(Monitor(), [start / 100] + [(start + gain) / 100] * 14, _held_out(first, first + 20 - loss), 1)
+    assert [(alarm.name, alarm.step) for alarm in raised] == ([("reward_hacking", 4)] if enough else [])
+    assert run(Monitor(), [start / 100] + [(start + 10) / 100] * 14, _held_out(first, first + 20 - 9), 1) == []
 
 
 def _held_out(first: int, then: int) -> list[float]:
-    return [first / 100, (first + 20) / 100, (first + 20) / 100] + [then / 100] * 15
+    return [first / 100, (first + 20) / 100, (first + 20) / 100] + [then / 100] * 13
 
 
-@pytest.mark.parametrize(("gain", "steps"), [(2, [5]), (3, [])])
+@pytest.mark.parametrize(("gain", "steps"), [(2, [3]), (3, [])])
 @given(first=st.integers(0, 90))
 def test_a_held_out_gain_of_exactly_two_hundredths_is_none(gain: int, steps: list[int], first: int) -> None:
-    held_out = [first / 100, (first + 5) / 100] + [(first + gain) / 100] * 5
-    assert [alarm.step for alarm in run(Monitor(), [0.3] * 3 + [0.6] * 3, held_out, 1)] == steps
+    held_out = [first / 100, (first + 5) / 100] + [(first + gain) / 100] * 3
+    assert [alarm.step for alarm in run(Monitor(), [0.3] + [0.6] * 3, held_out, 1)] == steps
 
 
-def test_the_training_rewards_start_is_not_one_rollouts_luck() -> None:
-    # from 0.40 to 0.41, and of its first three rollouts one was an unlucky 0.25
-    assert run(Monitor(), [0.25, 0.45, 0.44] + [0.41] * 17, [0.40] * 5) == []
+def test_the_training_rewards_start_is_not_one_small_rollouts_luck() -> None:
+    # about 0.41 throughout, but for an unlucky first rollout
+    proxy, held_out = [0.25, 0.45] + [0.41] * 18, [0.40] * 5
+    assert run(Monitor(), proxy, held_out, completions=64) == []
+    [alarm] = run(Monitor(), proxy, held_out, completions=128)
+    assert alarm.values[f"{PROXY}_at_first"] == 0.25
 
 
 def test_an_evaluation_without_a_new_reward_in_between_is_neither_good_nor_bad() -> None:
@@ -96,7 +102,7 @@ def test_an_evaluation_without_a_new_reward_in_between_is_neither_good_nor_bad()
 
 
 def test_one_bad_evaluation_between_good_ones_raises_none() -> None:
-    assert run(Monitor(), [0.4] * 3 + [0.6] * 17, [0.40, 0.6, 0.45, 0.6, 0.45]) == []
+    assert run(Monitor(), [0.4] + [0.6] * 19, [0.40, 0.6, 0.45, 0.6, 0.45]) == []
 
 
 def test_a_held_out_score_that_falls_with_the_reward_raises_none() -> None:
@@ -171,7 +177,7 @@ def test_a_rule_that_makes_no_sense_is_refused(rules: dict[str, object]) -> None
 def test_a_monitor_restored_from_its_state_raises_what_it_would_have_raised(values: list[float], cut: int) -> None:
     def step_of(number: int, value: float) -> dict[str, float | None]:
         held_out = 1 - value if number % 3 == 0 else None
-        return {PROXY: value, UNSCORED: value, HELD_OUT: held_out, KL: 2 * value, LENGTH: 40 * value}
+        return {PROXY: value, COMPLETIONS: 50, UNSCORED: value, HELD_OUT: held_out, KL: 2 * value, LENGTH: 40 * value}
 
     whole, first = Monitor(), Monitor()
     expected = [whole.update(number, step_of(number, value)) for number, value in enumerate(values)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from collections import Counter
 
 import pytest
@@ -68,6 +70,34 @@ async def test_no_request_holds_more_text_than_its_bound(faulty: FaultyService) 
         verdicts = await client.score("text", completions=["x" * 3_000_000] * 5 + ["y" * 9_000_000, "z"])
     assert [verdict.score for verdict in verdicts] == [3_000_000] * 5 + [9_000_000, 1]
     assert sorted(sizes(faulty)) == [1, 1, 1, 2, 2]
+
+
+async def test_an_item_whose_time_is_up_leaves_its_neighbours_theirs(faulty: FaultyService) -> None:
+    async with AsyncRewardClient(faulty.url, "key", deadline_s=60) as client:
+        batcher = client._batcher()
+        batcher._limit = 0  # until both wait
+        late, neighbour = (asyncio.create_task(client.score_one("text", text)) for text in ("late", "neighbour"))
+        await asyncio.sleep(0)
+        (queue,) = batcher._queues.values()
+        queue[0].call.deadline = time.monotonic()
+        batcher._limit = 1
+        batcher._wake()
+        assert (await neighbour).score == 9
+        late.cancel()
+    (request,) = faulty.script.seen
+    assert [item["completion"] for item in request.items] == ["neighbour"]
+    assert json.loads(request.body)["options"]["deadline_ms"] > 10_000
+
+
+async def test_an_ended_event_loop_is_forgotten_by_whichever_thread_is_first(faulty: FaultyService) -> None:
+    class Ended:
+        def is_closed(self) -> bool:
+            del client._batchers[self]  # type: ignore[arg-type]  # as another thread does, just then
+            return True
+
+    async with AsyncRewardClient(faulty.url, "key") as client:
+        client._batchers[Ended()] = None  # type: ignore[index, assignment]
+        assert (await client.score_one("text", "abc")).score == 3
 
 
 async def test_lanes_take_turns(faulty: FaultyService) -> None:

@@ -72,6 +72,28 @@ def test_one_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> Non
     assert kept.steps() == [1]
 
 
+def test_a_full_disk_is_left_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Checkpoints(tmp_path, 2)
+
+    def full(state: Any, file: Any) -> None:
+        file.write(b"half")
+        raise RuntimeError("No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(CheckpointError, match="No space left"):
+        patch.setattr(torch, "save", full)
+        kept.save(2, {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_copy_that_somebody_made_is_no_checkpoint(tmp_path: Path) -> None:
+    kept = Checkpoints(tmp_path, 1)
+    path = kept.save(1, {})
+    (tmp_path / "step-000001-good.pt").write_bytes(path.read_bytes())
+    kept.save(2, {})
+    assert kept.steps() == [2]
+    assert (tmp_path / "step-000001-good.pt").exists()
+
+
 def test_a_resume_says_which_fields_differ() -> None:
     with pytest.raises(ConfigError, match=r"grpo\.beta was 0\.1 and is 0\.2; seed was 0 and is 3; put it back"):
         check_same(changed(), changed(grpo={"steps": 5, "beta": 0.2}, seed=3))
@@ -83,6 +105,13 @@ def test_what_changes_no_result_may_differ() -> None:
     check_same(
         changed(), changed(service={"url": "http://there"}, checkpoints={"every": 3}, alarms={"kl": {"patience": 9}})
     )
+
+
+def test_what_is_lowered_where_memory_is_full_may_differ() -> None:
+    check_same(changed(), changed(sampling={"rows": 8}, grpo={"steps": 5, "beta": 0.1, "micro_batch": 4}))
+    for section in ("sft", "preference"):
+        began, lowered = {"steps": 5}, {"steps": 5, "micro_batch": 4}
+        check_same(changed(**{section: began}), changed(**{section: lowered}))
 
 
 def test_a_run_can_go_on_for_longer_unless_its_learning_rate_depends_on_it() -> None:

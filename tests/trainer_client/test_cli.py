@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -85,12 +86,15 @@ def test_help_names_every_command_and_needs_no_torch() -> None:
 def test_without_the_extra_it_says_what_to_install(missing: str, config: Path) -> None:
     code = f"import sys; sys.modules[{missing!r}] = None\nfrom trainer_client.cli import main\nmain(sys.argv[1:])"
     done = subprocess.run(
-        [sys.executable, "-c", code, "sft", "-c", str(config)], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-c", code, "sft", "-c", str(config), "tracking.enabled=false"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 1
-    assert (
-        done.stderr.splitlines()[-1] == f"assay-train: {missing} is not installed: pip install 'assay-trainer[train]'"
-    )
+    said, _, command = done.stderr.splitlines()[-1].partition(" is not installed: ")
+    assert said == f"assay-train: {missing}"
+    assert shlex.split(command) == [sys.executable, "-m", "pip", "install", f"{ROOT / 'trainer_client'}[train]"]
 
 
 def test_from_answers_to_rewards_to_curves(call: Call, config: Path, service: Service, key: str) -> None:
@@ -230,8 +234,8 @@ def test_what_is_missing_outside_the_configuration_is_told(
     assert (code, "is no JSON" in err) == (1, True), err
     code, _, err = call("eval", "-c", config, "data.heldout=null", **live)
     assert (code, "there are no held-out rows" in err) == (1, True), err
-    code, _, err = call("plot", "nobody", **live)
-    assert (code, "no run 'nobody'" in err) == (1, True), err
+    code, _, err = call("plot", "runs/nobody", **live)
+    assert (code, err) == (1, "assay-train: runs/nobody is neither the folder of a run nor, in the service, a run\n")
     code, _, err = call("grpo", "-c", config, **{**live, "key": "wrong-key-0123456789"})
     assert (code, "ASSAY_API_KEY" in err) == (1, True), err
     monkeypatch.delenv("ASSAY_API_KEY")
@@ -256,6 +260,24 @@ def test_a_service_that_is_away_is_told_at_once(
     assert said.endswith("Trying on.\n")
 
 
+@pytest.mark.parametrize("task", ["sft", "dpo", "kto", "grpo", "iterate"])
+def test_a_key_that_is_missing_is_told_before_anything_is_loaded(
+    task: str, call: Call, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer_client.cli._train", lambda *_: pytest.fail("it began"))
+    code, _, err = call(task, "-c", config, "preference={}", key="")
+    assert (code, err) == (1, "assay-train: no API key: set ASSAY_API_KEY or pass api_key\n")
+
+
+def test_what_needs_no_service_does_not_look_for_one(
+    call: Call, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+    monkeypatch.setattr("trainer_client.cli._train", lambda task, settings: begun.append(settings.run))
+    assert call("sft", "-c", config, "tracking.enabled=false", key="") == (0, "", "")
+    assert begun == ["tiny"]
+
+
 def test_a_file_that_cannot_be_written_is_told_in_one_line(
     call: Call, service: Service, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,6 +287,16 @@ def test_a_file_that_cannot_be_written_is_told_in_one_line(
     monkeypatch.setattr("trainer_client.labels.write_labels", full)
     code, out, err = call("labels", "labels.jsonl", url=service.url, key=key)
     assert (code, out, err) == (1, "", "assay-train: labels.jsonl: No space left on device\n")
+
+
+def test_a_run_that_goes_on_is_shown_with_what_it_began_with(tmp_path: Path) -> None:
+    from trainer_client.tasks import began_with
+
+    assert began_with(tmp_path / "new") == {}
+    for step in (0, 2):
+        with Tracker(tmp_path, "resumed", {}, None, step=step) as tracker:
+            tracker.metrics(step + 1, {"loss": 3.0 - step})
+    assert began_with(tmp_path) == {"loss": 3.0}
 
 
 def test_what_a_run_could_not_send_is_sent_later(call: Call, tmp_path: Path) -> None:

@@ -151,8 +151,33 @@ def test_a_verifier_is_a_name_or_a_kind_with_its_configuration() -> None:
     section = with_fields(grpo={"steps": 1, "rewards": [{"verifier": inline}]}).grpo
     assert section is not None
     assert section.rewards[0].verifier == inline
-    with pytest.raises(ConfigError, match=r"grpo\.rewards\.0\.verifier"):
-        with_fields(grpo={"steps": 1, "rewards": [{"verifier": {"knd": "text"}}]})
+
+
+@pytest.mark.parametrize(
+    ("verifier", "said"),
+    [
+        ({"kind": "text", "conf": {}}, "config: grpo.rewards.0.verifier.conf: there is no such field"),
+        ({"config": {}}, "config: grpo.rewards.0.verifier.kind: is missing"),
+        (3, "config: grpo.rewards.0.verifier: must be a name, or {kind: NAME, config: {...}}"),
+        ("", "config: grpo.rewards.0.verifier: String should have at least 1 character"),
+    ],
+)
+def test_what_is_no_verifier_is_told_in_the_words_of_the_file(verifier: Any, said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        with_fields(grpo={"steps": 1, "rewards": [{"verifier": verifier}]})
+    assert str(refused.value) == said
+
+
+@pytest.mark.parametrize(("written", "read"), [("off", "False"), ("2024-05-01", r"datetime.date\(2024, 5, 1\)")])
+def test_a_name_that_yaml_takes_for_something_else_is_told(written: str, read: str) -> None:
+    with pytest.raises(ConfigError, match=rf"run: must be a text, and YAML reads it as {read}: put it in quotes"):
+        from_fields(FIELDS, [f"run={written}"])
+    assert from_fields(FIELDS, [f'run="{written}"']).run == written
+
+
+def test_a_colon_without_its_space_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"verifier\.kind:text: there is no such field; YAML has a space after"):
+        from_fields(FIELDS, ["evaluation.verifier={kind:text}"])
 
 
 def test_step_scores_and_a_kl_in_the_reward_are_refused_together() -> None:

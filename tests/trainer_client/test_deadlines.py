@@ -18,7 +18,7 @@ class Call:
 
 
 async def test_each_call_ends_at_its_deadline_and_no_other_does() -> None:
-    deadlines, now = Deadlines(), time.monotonic()
+    deadlines, now = Deadlines[Call](), time.monotonic()
     late, early, past, done = Call(), Call(), Call(), Call()
     deadlines.watch(late, now + 3600)
     deadlines.watch(early, now + 0.05)
@@ -33,7 +33,7 @@ async def test_each_call_ends_at_its_deadline_and_no_other_does() -> None:
 
 
 async def test_a_deadline_after_another_has_rung_still_rings() -> None:
-    deadlines, now = Deadlines(), time.monotonic()
+    deadlines, now = Deadlines[Call](), time.monotonic()
     calls = [Call() for _ in range(5)]
     for number, call in enumerate(calls):
         deadlines.watch(call, now + 0.02 * number)
@@ -42,7 +42,7 @@ async def test_a_deadline_after_another_has_rung_still_rings() -> None:
 
 
 async def test_calls_that_are_done_are_forgotten() -> None:
-    deadlines = Deadlines()
+    deadlines = Deadlines[Call]()
     waiting = Call()
     deadlines.watch(waiting, time.monotonic() + 3600)
     for _ in range(20 * FEW):

@@ -47,6 +47,16 @@ def test_what_json_has_not_is_unsendable_and_says_so(value: Any) -> None:
     assert (verdict.id, verdict.score, verdict.outcome) == ("a", None, "unscored")
 
 
+class Failing:
+    def tolist(self) -> Any:
+        raise RuntimeError("no data here")
+
+
+def test_what_cannot_be_read_is_unsendable() -> None:
+    with pytest.raises(UnsendableError, match="Failing cannot be read: no data here; send plain values"):
+        encoded({"metadata": Failing()})
+
+
 def test_what_holds_itself_is_unsendable() -> None:
     knot: list[Any] = []
     knot.append(knot)

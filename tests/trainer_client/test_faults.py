@@ -7,7 +7,6 @@ import pickle
 import socket
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -15,9 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.service import free_port
-from tests.trainer_client.faulty import FaultyService, Script, Seen, answering, bodies, problem, unscored
+from tests.trainer_client.faulty import FaultyService, Script, Seen, answering, bodies, problem, unscored, until
 from trainer_client import (
-    AssayError,
     AsyncRewardClient,
     AuthError,
     ConflictError,
@@ -200,6 +198,68 @@ def test_what_is_not_assay_is_told_from_it(
         client.score_one("text", "abc")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 100_000,
+        b"[]",
+        b'{"type": "urn:assay:problem:x", "title": null, "detail": null, "pointer": 5}',
+    ],
+    ids=["deep", "no object", "other types"],
+)
+def test_a_refusal_of_any_shape_is_a_refusal(faulty: FaultyService, client: RewardClient, content: bytes) -> None:
+    faulty.script.answer = answering((422, {}, content))
+    with pytest.raises(RefusedError) as raised:
+        client.score_one("text", "abc")
+    assert raised.value.status == 422
+
+
+def test_an_answer_without_end_is_not_assays(
+    faulty: FaultyService, client: RewardClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "MOST", 2000)
+    assert client.score_one("text", "abc").score == 3
+    with pytest.raises(NotAssayError, match="with more than 2000 bytes"):
+        client.score("text", completions=["abc"] * 20)
+
+
+@pytest.mark.parametrize("ids", [["b", "a"], ["a", "a"], [None, "b"]], ids=["in another order", "twice", "missing"])
+def test_the_verdict_of_another_item_is_not_taken(
+    faulty: FaultyService, client: RewardClient, ids: list[str | None]
+) -> None:
+    given = iter(ids)
+    faulty.script.verdict = lambda item, before: {"id": next(given)}
+    with pytest.raises(NotAssayError, match="answered with the verdict of"):
+        client.score("text", [{"id": "a", "completion": "x"}, {"id": "b", "completion": "yy"}])
+    given = iter(["other"])
+    with pytest.raises(NotAssayError, match="'other' for the item 'a'"):
+        client.score_one("text", "x", id="a")
+
+
+def test_no_number_of_an_answer_is_nan(faulty: FaultyService, client: RewardClient) -> None:
+    faulty.script.answer = answering(
+        (200, {}, b'{"share": NaN}'), (200, {}, b'{"share": -Infinity}'), (200, {}, b"{}")
+    )
+    assert client.request("GET", "/runs") == {}
+
+
+async def test_a_deadline_is_not_rounded_up(faulty: FaultyService, monkeypatch: pytest.MonkeyPatch) -> None:
+    faulty.script.faults = ["stall"]
+    loop, timers = asyncio.get_running_loop(), []
+    call_at = loop.call_at
+
+    def noting(when: float, *arguments: Any, **named: Any) -> asyncio.TimerHandle:
+        timers.append(when)
+        return call_at(when, *arguments, **named)
+
+    monkeypatch.setattr(loop, "call_at", noting)
+    async with AsyncRewardClient(faulty.url, "key") as client:
+        with pytest.raises(DeadlineError):
+            await client.request("GET", "/runs", deadline_s=0.3)
+    assert timers
+    assert not [when for when in timers if when == int(when)]
+
+
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://host", "http://", "", "host"])
 def test_what_is_no_url_is_refused_at_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASSAY_URL", "also no url")
@@ -211,6 +271,13 @@ def test_a_client_without_a_key_says_where_to_put_it(monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("ASSAY_API_KEY", raising=False)
     with pytest.raises(AuthError, match="ASSAY_API_KEY"):
         RewardClient("http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("call", ["score_one", "request"])
+def test_a_key_that_no_header_can_hold_is_told(faulty: FaultyService, call: str) -> None:
+    with RewardClient(faulty.url, "a\nb") as client, pytest.raises(NotAssayError, match="ASSAY_API_KEY"):
+        getattr(client, call)("GET", "/runs")
+    assert faulty.script.seen == []
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
@@ -332,39 +399,38 @@ def test_a_post_by_request_is_recorded_once(faulty: FaultyService, client: Rewar
     assert faulty.script.recorded == {"abc": 1}
 
 
-async def test_closing_ends_what_waits_and_a_later_call_starts_anew(faulty: FaultyService) -> None:
-    faulty.script.faults = ["stall"]
-    client = AsyncRewardClient(faulty.url, "key")
-    waiting = asyncio.create_task(client.score_one("text", "abc"))
-    for _ in range(1000):
-        if not faulty.script.seen:
-            await asyncio.sleep(0.01)
-    await client.close()
-    with pytest.raises(AssayError, match="closed"):
-        await waiting
-    assert (await client.score_one("text", "abcd")).score == 4
-    await client.close()
+async def test_an_item_whose_call_has_ended_costs_its_neighbours_nothing(faulty: FaultyService) -> None:
+    """It is sent anew in one request with a neighbour, whose answer comes when its own call has had to end."""
 
+    def verdict(item: dict[str, Any], before: int) -> dict[str, Any]:
+        return unscored("worker_lost", retryable=True) if item["completion"] == "again" and not before else {}
 
-@pytest.mark.parametrize("call", ["score", "compare", "signals", "request"])
-@pytest.mark.parametrize("away", [False, True], ids=["stalling", "away"])
-def test_closing_ends_what_another_thread_waits_for(faulty: FaultyService, call: str, away: bool) -> None:
-    faulty.script.faults = ["stall"]
-    url = f"http://127.0.0.1:{free_port()}" if away else faulty.url
-    client = RewardClient(url, "k" * 16, deadline_s=300)
-    arguments: dict[str, tuple[Any, ...]] = {
-        "score": ("v", [{"completion": "x"}]),
-        "compare": ("v", [{"completions": ["x", "y"]}]),
-        "signals": ([{"score_id": "s", "value": 1}],),
-        "request": ("GET", "/runs"),
-    }
-    with ThreadPoolExecutor() as threads:
-        calling = threads.submit(getattr(client, call), *arguments[call])
-        with pytest.raises(TimeoutError):
-            calling.result(0.5)
-        client.close()
-        with pytest.raises(AssayError, match="the client was closed before the answer"):
-            calling.result(30)
+    faulty.script.verdict = verdict
+    async with AsyncRewardClient(faulty.url, "key", deadline_s=60, max_in_flight=1) as client:
+        again = asyncio.create_task(client.score_one("text", "again"))
+        await until(lambda: len(faulty.script.seen) == 1)
+        batcher = client._batcher()
+        batcher._limit = 0  # until both wait
+        await until(lambda: batcher._queues)
+        release = threading.Event()
+
+        def answer(seen: Seen) -> None:
+            if "again" in [item["completion"] for item in seen.items]:
+                release.wait(30)
+
+        faulty.script.answer = answer
+        neighbour = asyncio.create_task(client.score_one("text", "neighbour"))
+        await asyncio.sleep(0)
+        (queue,) = batcher._queues.values()
+        assert len(queue) == 2
+        expiring = queue[0].call
+        batcher._limit = 1
+        batcher._wake()
+        await until(lambda: len(faulty.script.seen) == 2)
+        expiring.expire()
+        assert (await again).outcome == "unscored"
+        release.set()
+        assert (await asyncio.wait_for(neighbour, 30)).score == 9
 
 
 async def test_a_cancelled_call_costs_its_neighbours_nothing(faulty: FaultyService) -> None:

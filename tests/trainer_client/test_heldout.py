@@ -78,6 +78,34 @@ def test_scores_lengths_and_pass_at_k_come_from_what_was_drawn() -> None:
     assert all(item["metadata"] == {"split": "heldout"} for item in scorer.items)
 
 
+def test_a_run_that_failed_for_want_of_held_out_scores_is_not_answered_from_the_record_for_ever() -> None:
+    class Recording(Scorer):
+        """Answers a key from its record, as the service does."""
+
+        mended = False
+
+        def score(self, verifier: str | None, items: Sequence[Mapping[str, Any]], **options: Any) -> list[Verdict]:
+            super().score(verifier, items, **options)
+            known = options["idempotency_key"] is None and self.mended
+            return [_verdict({**item, "completion": "a" if known else "?"}) for item in items]
+
+    scorer = Recording()
+    held_out = HeldOut(rows("a"), section(), scorer, lambda *_: [[Text("a")]], run="r")
+    with pytest.raises(RewardError, match="none of 1 held-out completions was scored"):
+        held_out.evaluate(0)
+    scorer.mended = True
+    assert held_out.evaluate(0)["heldout/score"] == 1
+    assert [asked["idempotency_key"] for asked in scorer.asked] == ["heldout", None] * 2
+
+
+def test_an_evaluation_that_is_asked_for_anew_is_not_answered_from_the_record() -> None:
+    scorer = Scorer()
+    held_out = HeldOut(rows("a"), section(), scorer, lambda *_: [[Text("?")]], run="r")
+    with pytest.raises(RewardError):
+        held_out.evaluate(0, anew=True)
+    assert [asked["idempotency_key"] for asked in scorer.asked] == [None]
+
+
 def test_what_is_unscored_counts_in_its_share_alone() -> None:
     drawn = [[Text("a"), Text("?")], [Text("?"), Text("?")]]
     held_out = HeldOut(rows("a", "b"), section(samples=2, pass_at=[1, 2]), Scorer(), lambda *_: drawn)

@@ -77,14 +77,23 @@ def test_what_cannot_be_drawn_says_what_there_is(tmp_path: Path) -> None:
     assert local_history(tmp_path) is None
 
 
-def test_metrics_of_one_unit_share_a_panel() -> None:
-    names = ["loss", "time/step", "heldout/score", "kl", "reward/mean", "heldout/kl", "time/update", "entropy"]
-    assert panels_of(names) == {
-        "reward and held-out score": ["reward/mean", "heldout/score"],
-        "divergence from the reference, nats a token": ["heldout/kl", "kl"],
-        "seconds": ["time/step", "time/update"],
-        "entropy": ["entropy"],
-        "loss": ["loss"],
+def test_metrics_of_one_unit_share_a_panel_and_what_matters_most_comes_first() -> None:
+    names = ["loss", "time/step", "heldout/score", "kl", "reward/mean", "heldout/kl", "time/update", "entropy", "own"]
+    assert list(panels_of(names).items()) == [
+        ("reward and held-out score", ["reward/mean", "heldout/score"]),
+        ("loss", ["loss"]),
+        ("divergence from the reference, nats a token", ["heldout/kl", "kl"]),
+        ("entropy", ["entropy"]),
+        ("seconds", ["time/step", "time/update"]),
+        ("own", ["own"]),
+    ]
+
+
+def test_the_metrics_of_preferences_share_their_panels() -> None:
+    rewards = ["preference/margin", "preference/reward_chosen", "preference/reward_rejected"]
+    assert panels_of([*rewards, "preference/accuracy", "heldout/truncated_share"]) == {
+        "rewards of preferred and rejected": rewards,
+        "shares": ["heldout/truncated_share", "preference/accuracy"],
     }
 
 

@@ -13,6 +13,8 @@ import yaml
 from tests.service import ROOT, Service
 from trainer_client import RewardClient
 from trainer_client.cli import main
+from trainer_client.config import from_fields
+from trainer_client.preference import preference_section
 
 PAGE = (ROOT / "docs" / "training" / "preference.md").read_text()
 SHORT = {
@@ -60,6 +62,11 @@ def test_the_commands_of_the_page_work(
         done.append(task)
     assert done == ["labels", "kto", "iterate", "iterate"]
     assert "labels.jsonl: 4 rows; 0 outcomes" in capsys.readouterr().out
+
+
+def test_the_configuration_of_the_page_is_one() -> None:
+    [content] = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert preference_section(from_fields(yaml.safe_load(content)), "dpo").loss == "dpo"
 
 
 def test_the_metrics_of_the_page_are_those_of_the_code() -> None:

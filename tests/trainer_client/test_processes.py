@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import subprocess
 import sys
 import textwrap
+import weakref
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -147,6 +149,112 @@ def test_a_forked_process_may_use_the_asynchronous_client(faulty: FaultyService)
     ids=["kept", "dropped", "asynchronous"],
 )
 def test_a_program_that_closes_nothing_ends_without_a_word(faulty: FaultyService, program: str) -> None:
+    result = run(program, faulty)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("end", ["client.close", "holder.clear"], ids=["closed", "dropped"])
+def test_a_client_that_ends_in_its_own_thread_ends_that(faulty: FaultyService, end: str) -> None:
+    program = f"""
+        import threading
+        from trainer_client import RewardClient
+        client = RewardClient()
+        assert client.score_one("text", "abc").score == 3
+        loop, holder = client._background._thread.loop, [client]
+        thread, = (thread for thread in threading.enumerate() if thread.name == "assay-client")
+        end = {end}
+        if {end.startswith("holder")}:
+            del client
+        loop.call_soon_threadsafe(end)  # as the garbage collector may
+        thread.join(30)
+        assert not thread.is_alive() and loop.is_closed()
+    """
+    result = run(program, faulty)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_call_from_the_clients_own_thread_is_refused(faulty: FaultyService) -> None:
+    program = """
+        from concurrent.futures import Future
+        from trainer_client import RewardClient
+        client, said = RewardClient(), Future()
+        assert client.score_one("text", "abc").score == 3
+        def call():
+            try:
+                client.score_one("text", "abc")
+            except RuntimeError as error:
+                said.set_result(str(error))
+        client._background._thread.loop.call_soon_threadsafe(call)
+        assert "cannot wait" in said.result(30)
+        assert client.score_one("text", "abc").score == 3
+    """
+    result = run(program, faulty)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_an_item_that_leaves_the_interpreter_leaves_the_client(faulty: FaultyService) -> None:
+    program = """
+        from trainer_client import RewardClient
+        class Leaves:
+            def tolist(self):
+                raise SystemExit
+        client = RewardClient()
+        for _ in range(2):
+            try:
+                client.score_one("text", "abc", reference=Leaves())
+            except SystemExit:
+                print("left")
+            assert client.score_one("text", "abc").score == 3
+    """
+    result = run(program, faulty)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "left\nleft\n", "")
+
+
+def test_a_client_that_is_closed_again_and_again_keeps_nothing(faulty: FaultyService) -> None:
+    known = []
+    client = RewardClient(faulty.url, "key")
+    for _ in range(3):
+        with client:
+            assert client.score_one("text", "abc").score == 3
+            known.append(weakref.ref(client._background._thread))
+    gc.collect()
+    assert [thread() for thread in known] == [None] * 3
+
+
+def test_event_loops_that_end_leave_no_descriptors(faulty: FaultyService) -> None:
+    program = """
+        import asyncio, gc, os
+        from trainer_client import AsyncRewardClient
+        gc.disable()  # in a large process it comes by as rarely
+        client = AsyncRewardClient()
+        async def step():
+            await asyncio.gather(*(client.score("text", completions=["abc"], step=step) for step in range(4)))
+        counts = []
+        for _ in range(5):
+            asyncio.run(step())
+            counts.append(len(os.listdir("/proc/self/fd")))
+        assert counts == counts[:1] * 5, counts
+    """
+    result = run(program, faulty)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_forked_process_holds_none_of_its_parents_connections(faulty: FaultyService) -> None:
+    program = """
+        import os
+        from trainer_client import RewardClient
+        client = RewardClient()
+        assert client.score_one("text", "abc").score == 3
+        batcher, = client._client._batchers.values()
+        sockets = list(batcher.transport._connector._sockets)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(int([each.fileno() for each in sockets] != [-1]))
+        assert os.waitpid(pid, 0)[1] == 0
+        assert sockets[0].fileno() > 0
+        assert client.score_one("text", "abc").score == 3
+        assert list(batcher.transport._connector._sockets) == sockets  # the same connection
+    """
     result = run(program, faulty)
     assert (result.returncode, result.stderr) == (0, "")
 

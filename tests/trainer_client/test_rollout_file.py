@@ -18,7 +18,7 @@ from tests.trainer_client.making import EOS, PROMPTS, policy
 from trainer_client.config import SamplingSection
 from trainer_client.results import Step, Verdict, VerdictError
 from trainer_client.rollout import Completion, Sampler
-from trainer_client.rollout_file import RolloutFile, drop_rollouts, request_content, rollout_path
+from trainer_client.rollout_file import RolloutFile, drop_rollouts, request_content, rollout_path, weights_digest
 from trainer_client.training_errors import CheckpointError
 
 BINDING = {"run": "a", "step": 3}
@@ -176,7 +176,15 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_files_go_once_a_checkpoint_has_what_they_led_to(tmp_path: Path) -> None:
     for step, rank in ((1, 0), (9, 0), (10, 0), (11, 0), (9, 1)):
         rollout_path(tmp_path, step, rank).touch()
-    drop_rollouts(tmp_path, 0, up_to=10)
-    assert {path.name for path in tmp_path.iterdir()} == {"rollout-000009-1.bin", "rollout-000011-0.bin"}
-    drop_rollouts(tmp_path, 0)
-    assert {path.name for path in tmp_path.iterdir()} == {"rollout-000009-1.bin"}
+    drop_rollouts(tmp_path, up_to=10)
+    assert {path.name for path in tmp_path.iterdir()} == {"rollout-000011-0.bin"}
+    drop_rollouts(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_lie_at_any_place_of_their_storage_have_the_digest_of_their_bits() -> None:
+    numbers = torch.arange(19, dtype=torch.bfloat16)
+    for start in range(8):
+        part = numbers[start : start + 11]
+        assert weights_digest({"a": part}) == weights_digest({"a": part.clone()})
+        assert weights_digest({"a": part}) != weights_digest({"a": part + 1})

@@ -115,6 +115,20 @@ def test_a_cursor_that_cannot_be_read_means_that_events_come_again(folder: Path,
     reopened.close()
 
 
+def test_a_cursor_that_cannot_be_written_means_that_events_come_again(folder: Path) -> None:
+    spool = Spool(folder, segment_bytes=1)
+    spool.append(events(1))
+    spool.append(events(2))
+    (folder / "cursor.new").mkdir()
+    assert drain(spool) == [1, 2]
+    assert len(spool) == 0
+    spool.append(events(3))
+    spool.close()
+    reopened = Spool(folder)
+    assert drain(reopened)[-1] == 3
+    reopened.close()
+
+
 def test_two_processes_never_share_a_folder(folder: Path) -> None:
     spool = Spool(folder)
     with pytest.raises(TrackingError, match="in use by another process"):
@@ -142,6 +156,18 @@ def test_a_full_disk_takes_all_events_of_a_call_or_none(folder: Path, monkeypatc
             spool.append(events(2, 3))
     spool.append(events(4))
     assert drain(spool) == [1, 4]
+    spool.close()
+
+
+def test_a_file_that_cannot_be_begun_is_said_and_tried_again(folder: Path) -> None:
+    spool = Spool(folder, segment_bytes=1)
+    spool.append(events(1))
+    (folder / "00000002.jsonl").mkdir()
+    with pytest.raises(TrackingError, match="took no more events"):
+        spool.append(events(2))
+    (folder / "00000002.jsonl").rmdir()
+    spool.append(events(3))
+    assert drain(spool) == [1, 3]
     spool.close()
 
 

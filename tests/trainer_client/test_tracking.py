@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +50,18 @@ def quiet(_: str) -> None:
 
 def open_tracker(folder: Path, client: RewardClient | None, run: str = "sort-1", **options: Any) -> Tracker:
     return Tracker(folder, run, CONFIG, client, warn=options.pop("warn", quiet), **options)
+
+
+def fill(file: FileIO) -> FileIO:
+    """The same file on a disk that takes half of a line."""
+
+    class Full(FileIO):
+        def write(self, content: Any) -> int:
+            super().write(bytes(content)[: len(content) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    file.close()
+    return Full(file.name, "ab")
 
 
 def of_type(events: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
@@ -335,3 +350,56 @@ def test_the_spool_of_a_run_that_is_running_is_not_sent_by_another_process(
     with pytest.raises(TrackingError, match="no record of a run"):
         send_rest(tmp_path / "nowhere", client, 1, quiet)
     Spool(tmp_path / SPOOL).close()
+
+
+@pytest.mark.parametrize("with_service", [True, False])
+def test_a_folder_is_of_one_process_at_a_time_with_and_without_a_service(
+    tmp_path: Path, client: RewardClient, with_service: bool
+) -> None:
+    service = client if with_service else None
+    with open_tracker(tmp_path, service), pytest.raises(TrackingError, match="in use by another process"):
+        open_tracker(tmp_path, service)
+    open_tracker(tmp_path, service).close()
+
+
+def test_a_full_disk_does_not_hide_what_a_run_failed_by(tmp_path: Path) -> None:
+    told: list[str] = []
+    tracker = open_tracker(tmp_path, None, warn=told.append)
+    before = (tmp_path / RECORD).read_bytes()
+    with pytest.raises(ZeroDivisionError), tracker:
+        tracker._record._file = fill(tracker._record._file)
+        with pytest.raises(TrackingError, match=r"metrics\.jsonl cannot be written: No space left on device"):
+            tracker.metrics(1, {"loss": 1})
+        _ = 1 / 0
+    assert (tmp_path / RECORD).read_bytes() == before
+    assert told == [
+        f"the record does not say how the run ended: {tmp_path / RECORD} cannot be written: No space left on device"
+    ]
+    open_tracker(tmp_path, None).close()
+
+
+def test_what_keeps_an_attempt_s_number_from_being_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "run.new").mkdir()
+    with pytest.raises(TrackingError, match=r"run\.json cannot be written: Is a directory"):
+        open_tracker(tmp_path, None)
+
+
+def test_a_refused_event_that_cannot_be_put_aside_ends_nothing(
+    tmp_path: Path, scripted: ScriptedRuns, client: RewardClient
+) -> None:
+    scripted.refuses = lambda event: event.get("completion") == "bad"
+    aside = tmp_path / SPOOL / "refused.jsonl"
+    aside.mkdir(parents=True)
+    heard: list[str] = []
+    tracker = open_tracker(tmp_path, client, warn=heard.append)
+    tracker.samples(1, [{"completion": "bad"}])
+    limit = time.monotonic() + 60
+    while not heard:
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+    aside.rmdir()
+    tracker.metrics(1, {"loss": 1})
+    assert tracker.close() == 0
+    assert "tracking waits" in heard[0]
+    assert len(of_type(scripted.taken, "metrics")) == 1
+    assert len(aside.read_text().splitlines()) == 1

@@ -20,7 +20,7 @@ PAGE = (ROOT / "docs" / "training" / "README.md").read_text()
 SHORT = {
     "sft": ["sft.steps=2", "sft.batch=4", "threads=1"],
     "grpo": ["grpo.steps=2", "grpo.prompts=2", "grpo.group=2", "evaluation.prompts=4", "threads=1"],
-    "eval": ["evaluation.prompts=4", "threads=1", "model.path=runs/sorting-contains/model"],
+    "eval": ["evaluation.prompts=4", "threads=1"],
 }
 """What makes a command of the page one of seconds."""
 
