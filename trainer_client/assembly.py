@@ -43,8 +43,8 @@ class Parts:
     held_out: Prompts
 
 
-def assemble(config: Config) -> Parts:
-    """The parts of a run that samples. Raises `TrainingError`."""
+def assemble(config: Config, *, draws: bool = True) -> Parts:
+    """The parts of a run; `draws`: whether it samples answers to the training prompts. Raises `TrainingError`."""
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     tokenizer = load_tokenizer(config.model)
@@ -58,25 +58,33 @@ def assemble(config: Config) -> Parts:
         held_out = read_rows(config.data.heldout)
     refuse_overlap(rows, held_out)
     context = context_length(model)
-    longest = max(config.sampling.max_new_tokens, config.evaluation.max_new_tokens or 0)
-    if context is not None and longest >= context:
-        raise ConfigError(f"sampling.max_new_tokens: {longest} leave no room for a prompt in a context of {context}")
-    encoder = PromptEncoder(tokenizer, config.data, None if context is None else context - longest)
     parts = Parts(
         model, tokenizer, Sampler(model, tokenizer, config.sampling, ends),
-        _encoded(encoder, rows, config.data.train),
-        _encoded(encoder, held_out, config.data.heldout or config.data.train),
+        _encoded(tokenizer, config, rows, config.data.train, _room(context, config) if draws else context),
+        _encoded(
+            tokenizer, config, held_out, config.data.heldout or config.data.train,
+            _room(context, config, config.evaluation.max_new_tokens) if held_out else None,
+        ),
     )  # fmt: skip
     check_vocabulary(model, parts.training.ids + parts.held_out.ids)
     check_sampling(parts, ends)
     return parts
 
 
-def _encoded(encoder: PromptEncoder, rows: list[Row], path: str) -> Prompts:
+def _room(context: int | None, config: Config, of_evaluation: int | None = None) -> int | None:
+    """The tokens of a context that a prompt may have whose answer is drawn; None: any number."""
+    setting = "sampling" if of_evaluation is None else "evaluation"
+    drawn = config.sampling.max_new_tokens if of_evaluation is None else of_evaluation
+    if context is not None and drawn >= context:
+        raise ConfigError(f"{setting}.max_new_tokens: {drawn} leave no room for a prompt in a context of {context}")
+    return None if context is None else context - drawn
+
+
+def _encoded(tokenizer: Any, config: Config, rows: list[Row], path: str, longest: int | None) -> Prompts:
     if not rows:
         return Prompts([], [])
     try:
-        return Prompts(*encoder.encode_all(rows))
+        return Prompts(*PromptEncoder(tokenizer, config.data, longest).encode_all(rows))
     except DataError as error:
         raise DataError(f"{path}, {error}") from error
 

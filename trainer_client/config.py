@@ -257,7 +257,7 @@ class CheckpointsSection(Section):
     """What is kept to resume from."""
 
     every: Positive = Field(10, description="Steps between checkpoints.")
-    keep: Positive = Field(2, description="How many are kept, besides the one of the best evaluation.")
+    keep: Positive = Field(2, description="How many are kept, besides those that an alarm would roll back to.")
 
 
 class TrackingSection(Section):

@@ -26,7 +26,7 @@ from trainer_client.heldout import HeldOut
 from trainer_client.model import export, load_policy
 from trainer_client.optimizer import Optimizer
 from trainer_client.rollout_file import RolloutFile, drop_rollouts, rollout_path, weights_digest
-from trainer_client.tracking import Tracker
+from trainer_client.tracking import Tracker, to_stderr
 from trainer_client.training_errors import CheckpointError, ConfigError, NotFiniteError
 
 Values = dict[str, float]
@@ -103,6 +103,8 @@ class Course(ABC):
             if self.world.leads:
                 self.tracker = stack.enter_context(self._tracker())
             stack.enter_context(_terminable())
+            if resumed and self.world.leads:
+                to_stderr(f"{self.config.run} goes on after step {self.step}")
             yield resumed
 
     def _resume(self) -> bool:

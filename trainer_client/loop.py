@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,9 +61,13 @@ class Grpo(Course):
             raise ConfigError("grpo: is missing; give it at least `steps`")
         self.section = config.grpo
         self.algorithm = config.grpo.switches()
-        client = client or RewardClient(
-            config.service.url, deadline_s=config.service.deadline_s, max_in_flight=IN_FLIGHT
+        service = config.service
+        self._own = (
+            RewardClient(service.url, deadline_s=service.deadline_s, max_in_flight=IN_FLIGHT)
+            if client is None
+            else None
         )
+        client = client or self._own
         self.parts = assemble(config)
         self.sampler = self.parts.sampler
         model = self.parts.model
@@ -89,7 +93,7 @@ class Grpo(Course):
         if self.held_out is not None:
             rows = self.parts.held_out.rows
             check_verifiers(self.client, [self.config.evaluation.verifier], {row.verifier for row in rows})
-        with self._begun() as resumed, closing(self.rewards):
+        with self._own or nullcontext(), self._begun() as resumed, closing(self.rewards):
             alarms = [] if resumed else self._record({})
             while self.step < self.section.steps and not ends_run(alarms):
                 self.step += 1

@@ -37,7 +37,7 @@ from trainer_client.optimizer import Optimizer
 from trainer_client.preference_data import Example, read_labelled, read_pairs
 from trainer_client.preference_loss import both_answers, loss_of, reference_point
 from trainer_client.rewards import check_verifiers
-from trainer_client.training_errors import ConfigError, NotFiniteError, RewardError
+from trainer_client.training_errors import ConfigError, DataError, NotFiniteError, RewardError
 
 PreferenceTask = Literal["dpo", "kto", "iterate"]
 
@@ -98,16 +98,19 @@ class Preference(Course):
         if os.environ.get("WORLD_SIZE", "1") != "1":
             raise ConfigError(f"{task}: trains in one process: start it without torchrun")
         self.section = preference_section(config, task)
-        self.parts = assemble(config)
+        self.parts = assemble(config, draws=collect is not None)
         self.sampler = self.parts.sampler
         watched = bool(self.parts.held_out.rows) and config.evaluation.every > 0
         first = Reference(self.parts.model) if watched and config.evaluation.kl else None
         held_out = evaluator(config, self.parts, first, client)
+        rows = (
+            [] if collect is not None else self._read(config.data.train)
+        )  # wrong ones are told before the run begins
+        self._collect = collect or (lambda preference, number: (rows, {}))
         super().__init__(
             config, task, model=self.parts.model, tokenizer=self.parts.tokenizer, client=client, report=report,
             held_out=held_out,
         )  # fmt: skip
-        self._collect = collect or Preference._read
         self.rate = config.learning_rate("kto" if self.section.loss == "kto" else "dpo")
         self.round = Round()
         self.optimizer = self._new_optimizer(1)
@@ -157,9 +160,12 @@ class Preference(Course):
         self.optimizer = self._new_optimizer(self._updates(len(examples)))
         self._save()
 
-    def _read(self, number: int) -> tuple[list[Example], Values]:
+    def _read(self, path: str) -> list[Example]:
         read = read_labelled if self.section.loss == "kto" else read_pairs
-        return read(self.parts.training, self.parts.tokenizer, context_length(self.model)), {}
+        try:
+            return read(self.parts.training, self.parts.tokenizer, context_length(self.parts.model))
+        except DataError as error:
+            raise DataError(f"{path}, {error}") from error
 
     def _add_reference(self, examples: Sequence[Example]) -> None:
         size = max(self.section.micro_batch // 2, 1)

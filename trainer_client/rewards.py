@@ -170,7 +170,9 @@ def check_verifiers(client: Client, verifiers: Iterable[Verifier | None], rows: 
     except ForbiddenError:
         return
     except NotFoundError as error:
-        raise ConfigError(f"the service has no verifier {name}: {error}; register it, or correct its name") from error
+        raise ConfigError(
+            f"the service has no verifier {name} in this project: register it, or correct its name"
+        ) from error
     if missing := sorted(kinds - known):
         raise ConfigError(f"the service has no kind {', '.join(missing)}; it has {', '.join(sorted(known))}")
 

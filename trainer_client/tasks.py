@@ -88,10 +88,10 @@ def evaluate(config: Config) -> dict[str, float]:
     )
     disable_progress_bar()
     with _client(apart) as client:
-        held_out = evaluator(apart, assemble(apart), None, client)
+        held_out = evaluator(apart, assemble(apart, draws=False), None, client)
         if held_out is None:
             raise DataError("there are no held-out rows: set data.heldout, or data.hold_out to a number of rows")
-        return held_out.evaluate(0)
+        return held_out.evaluate(0, anew=True)
 
 
 def _client(config: Config) -> RewardClient:

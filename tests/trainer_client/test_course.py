@@ -63,6 +63,15 @@ def values_of(made: Config) -> list[dict[str, float]]:
     return [{name: value for name, value in own.items() if not name.startswith("time/")} for own in told]
 
 
+def test_a_run_that_goes_on_says_from_where(
+    sorting: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Grpo(config(sorting, tmp_path / "run", steps=1), client=Scorer()).run()
+    assert "goes on" not in capsys.readouterr().err
+    Grpo(config(sorting, tmp_path / "run", steps=2), client=Scorer()).run()
+    assert "course goes on after step 1\n" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("changed", ["temperature", "verifier", "data"])
 def test_a_rollout_of_another_configuration_is_not_taken(
     sorting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str

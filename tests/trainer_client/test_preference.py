@@ -133,6 +133,27 @@ def test_what_does_not_fit_together_is_said_at_once(sorting: Path, tmp_path: Pat
         train(config(sorting, tmp_path / "b", PAIRS, steps=1, beta=0.2), "dpo")
 
 
+@pytest.mark.parametrize("task", ["dpo", "kto"])
+def test_a_row_that_is_wrong_is_told_with_its_file_before_the_run_begins(
+    sorting: Path, tmp_path: Path, task: PreferenceTask
+) -> None:
+    rows = PAIRS if task == "dpo" else LABELS
+    made = config(sorting, tmp_path / "run", [rows[0], {"prompt": "1>", "chosen": "", "label": "yes"}])
+    with pytest.raises(DataError, match=r"rows\.jsonl, row 2: (chosen|label): "):
+        train(made, task)
+    assert not (tmp_path / "run").exists()
+    train(config(sorting, tmp_path / "run", rows, steps=1), task)
+
+
+def test_rows_may_fill_the_context_where_nothing_is_drawn(sorting: Path, tmp_path: Path) -> None:
+    rows = [{"prompt": "1" * 62, "chosen": "1", "rejected": "2"}]
+    [values] = train(config(sorting, tmp_path / "run", rows, "sampling.max_new_tokens=99", steps=1), "dpo")
+    assert values["preference/examples"] == 1
+    rows[0]["prompt"] += "1"
+    with pytest.raises(DataError, match=r"row 1: prompt and answer have 65 tokens, and the context holds 64"):
+        train(config(sorting, tmp_path / "more", rows, steps=1), "dpo")
+
+
 def test_a_loss_that_is_not_finite_names_its_rows_and_keeps_the_last_checkpoint(
     sorting: Path, tmp_path: Path
 ) -> None:
