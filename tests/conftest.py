@@ -11,6 +11,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import settings
 
 from app.store.database import Database, migrate
 from app.store.embedded import EmbeddedPostgres
@@ -18,6 +19,10 @@ from tests.sandbox.live import LiveSandbox
 from tests.service import Service
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data"
+
+# how long an example takes says more about the machine than about the code
+settings.register_profile("untimed", settings(), deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -204,7 +204,7 @@ async def test_a_call_that_ends_its_process_costs_no_other(sandbox: LiveSandbox,
         "def spin():\n    while True: pass\n"
         f"def f(x):\n    if x == 1: {end}\n    return x"
     )
-    limits = Limits(cpu_s=0.5, wall_s=0.7 if name == "sleep" else 20, memory_mb=96)
+    limits = Limits(cpu_s=0.5, wall_s=3 if name == "sleep" else 20, memory_mb=96)
     ran = await run(sandbox, calls(source, "f", *[[index] for index in range(4)], limits=limits))
     if name == "a fork that answers too":  # the second answer may count as one to the next call, which nobody asked
         assert {each.status for each in ran.runs} <= {Status.OK, Status.PROTOCOL}
@@ -232,7 +232,7 @@ async def test_a_call_in_javascript_that_ends_its_process_costs_no_other(
 ) -> None:
     source = f"function f(x) {{ if (x == 1) {{ {end} }} return x }}"
     limits = Limits(
-        cpu_s=20 if status is Status.MEMORY else 0.8, wall_s=1.5 if status is Status.WALL else 30, memory_mb=64
+        cpu_s=20 if status is Status.MEMORY else 0.8, wall_s=4 if status is Status.WALL else 30, memory_mb=64
     )
     found = await outcomes(sandbox, source, "f", *[[index] for index in range(4)], language=JS, limits=limits)
     assert found == [0, status, 2, 3]

@@ -55,7 +55,7 @@ async def test_the_tests_after_one_that_ended_the_program_are_run(
     sandbox: LiveSandbox, end: str, status: Status
 ) -> None:
     source = f"def f(x):\n    if x == 1:\n        {end}\n    return x"
-    limits = Limits(cpu_s=0.7, wall_s=0.7 if status is Status.WALL else 20, memory_mb=96, output_kb=64)
+    limits = Limits(cpu_s=0.7, wall_s=3 if status is Status.WALL else 20, memory_mb=96, output_kb=64)
     tests = [f"assert f({number}) == {number}" for number in (0, 1, 2, 3)]
     assert await statuses(sandbox, source, tests, names=["f"], limits=limits) == [OK, status, OK, OK]
 
