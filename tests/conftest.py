@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import tempfile
 import time
 import uuid
@@ -23,6 +24,8 @@ DATA = Path(__file__).parent.parent.parent / "shared" / "data"
 # how long an example takes says more about the machine than about the code
 settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job, and children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -326,8 +326,6 @@ def test_ctrl_c_ends_a_run_with_its_record_whole(config: Path, service: Service,
         env={**os.environ, "ASSAY_URL": service.url, "ASSAY_API_KEY": key, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
-        # whoever runs the tests in the background has Ctrl-C ignored, and children inherit that
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
