@@ -14,8 +14,8 @@ import random
 import socket
 import time
 import weakref
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TypeVar, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -117,13 +117,41 @@ class Transport:
 
         `deadline` is in `time.monotonic()` seconds. Raises `AssayError`, also where the client is closed meanwhile.
         """
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        if idempotency_key is not None:
+            headers["Idempotency-Key"] = idempotency_key
+        started, bound = time.monotonic(), FIRST_PAUSE_S
+        with self._until_closed():
+            while True:
+                wait = 0.0
+                try:
+                    status, answered, content = await self._once(method, path, body, params, headers, deadline)
+                    if status < 300:
+                        return _read(content, read)
+                    error: Exception = refusal(status, content, self._url)
+                    if not isinstance(error, RefusedError) or not error.retried:
+                        raise error
+                    wait = _retry_after(answered)
+                except (ValueError, aiohttp.ClientConnectorCertificateError) as failure:  # InvalidURL is a ValueError
+                    raise NotAssayError(
+                        f"{self._url} cannot be called: {failure}; check ASSAY_URL and ASSAY_API_KEY"
+                    ) from None
+                except (aiohttp.ClientError, TimeoutError, OSError, _BrokenAnswerError) as failure:
+                    error = failure
+                pause = wait + _random.uniform(0, bound)
+                if time.monotonic() + pause >= deadline:
+                    self._give_up(error, time.monotonic() - started)
+                await asyncio.sleep(pause)
+                bound = min(2 * bound, LAST_PAUSE_S)
+
+    @contextmanager
+    def _until_closed(self) -> Iterator[None]:
+        """Closing ends the block of this task with `AssayError`; whoever cancels the task, by cancelling it."""
         task = cast(asyncio.Task[Any], asyncio.current_task())
         before = task.cancelling()
         self._calls[task] = False
         try:
-            return await self._call(
-                method, path, body, read, deadline=deadline, params=params, idempotency_key=idempotency_key
-            )
+            yield
         except asyncio.CancelledError:
             if self._calls[task] and task.cancelling() == before + 1:  # closing ended the call, and nobody the task
                 raise closed() from None
@@ -131,43 +159,6 @@ class Transport:
         finally:
             if self._calls.pop(task):
                 task.uncancel()
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        body: bytes | None,
-        read: Callable[[Any], T],
-        *,
-        deadline: float,
-        params: Mapping[str, str] | None,
-        idempotency_key: str | None,
-    ) -> T:
-        headers = {"Content-Type": "application/json"} if body is not None else {}
-        if idempotency_key is not None:
-            headers["Idempotency-Key"] = idempotency_key
-        started, bound = time.monotonic(), FIRST_PAUSE_S
-        while True:
-            wait = 0.0
-            try:
-                status, answered, content = await self._once(method, path, body, params, headers, deadline)
-                if status < 300:
-                    return _read(content, read)
-                error: Exception = refusal(status, content, self._url)
-                if not isinstance(error, RefusedError) or not error.retried:
-                    raise error
-                wait = _retry_after(answered)
-            except (ValueError, aiohttp.ClientConnectorCertificateError) as failure:  # InvalidURL is a ValueError
-                raise NotAssayError(
-                    f"{self._url} cannot be called: {failure}; check ASSAY_URL and ASSAY_API_KEY"
-                ) from None
-            except (aiohttp.ClientError, TimeoutError, OSError, _BrokenAnswerError) as failure:
-                error = failure
-            pause = wait + _random.uniform(0, bound)
-            if time.monotonic() + pause >= deadline:
-                self._give_up(error, time.monotonic() - started)
-            await asyncio.sleep(pause)
-            bound = min(2 * bound, LAST_PAUSE_S)
 
     async def _once(
         self,

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -92,11 +93,12 @@ async def test_an_item_whose_time_is_up_leaves_its_neighbours_theirs(faulty: Fau
 async def test_an_ended_event_loop_is_forgotten_by_whichever_thread_is_first(faulty: FaultyService) -> None:
     class Ended:
         def is_closed(self) -> bool:
-            del client._batchers[self]  # type: ignore[arg-type]  # as another thread does, just then
+            del batchers[self]  # as another thread does, just then
             return True
 
     async with AsyncRewardClient(faulty.url, "key") as client:
-        client._batchers[Ended()] = None  # type: ignore[index, assignment]
+        batchers: dict[Any, Any] = client._batchers
+        batchers[Ended()] = None
         assert (await client.score_one("text", "abc")).score == 3
 
 

@@ -92,13 +92,24 @@ def test_a_rollout_of_another_configuration_is_not_taken(
     assert values_of(other(tmp_path / "cut")) == values_of(other(tmp_path / "new"))
 
 
-def alarmed(data: Path, folder: Path, action: str, *overrides: str) -> Grpo:
-    """A run of 9 steps of which completions are unscored from step 3 on, so that an alarm is raised at step 4."""
+class Unscored(Grpo):
+    """Completions are unscored from step 3 on."""
+
+    def _collect(self) -> dict[str, float]:
+        return {**super()._collect(), "reward/unscored_share": 0.6 * (self.step >= 3)}
+
+
+class Duplicating(Unscored):
+    """They are duplicates too, from step 2 on."""
+
+    def _record(self, values: dict[str, float]) -> list[Alarm]:
+        return super()._record({**values, "rollout/duplicate_share": 0.5 * (self.step >= 2)})
+
+
+def alarmed(data: Path, folder: Path, action: str, *overrides: str, kind: type[Grpo] = Unscored) -> Grpo:
+    """A run of 9 steps in which an alarm is raised at step 4."""
     alarm = f"alarms.unscored={{action: {action}, patience: 2, threshold: 0.5}}"
-    grpo = Grpo(config(data, folder, "checkpoints.every=1", alarm, *overrides, steps=9), client=Scorer())
-    collect = grpo._collect
-    grpo._collect = lambda: {**collect(), "reward/unscored_share": 0.6 * (grpo.step >= 3)}  # type: ignore[method-assign]
-    return grpo
+    return kind(config(data, folder, "checkpoints.every=1", alarm, *overrides, steps=9), client=Scorer())
 
 
 @pytest.mark.parametrize("cut", ["_end", "_export"])
@@ -142,11 +153,9 @@ def test_a_run_that_was_never_well_is_rolled_back_to_its_first_policy(sorting: P
 def test_the_last_good_checkpoint_of_each_alarm_is_kept(sorting: Path, tmp_path: Path) -> None:
     grpo = alarmed(
         sorting, tmp_path, "rollback", "checkpoints.keep=1", "alarms.unscored.patience=4",
-        "alarms.duplicates={threshold: 0.1, patience: 99}",
+        "alarms.duplicates={threshold: 0.1, patience: 99}", kind=Duplicating,
     )  # fmt: skip
-    record = grpo._record
-    grpo._record = lambda values: record({**values, "rollout/duplicate_share": 0.5 * (grpo.step >= 2)})  # type: ignore[method-assign]
-    outcome = grpo.run()  # duplicates are bad from step 2 on, and what is unscored from step 3 on
+    outcome = grpo.run()
     assert (outcome.status, outcome.step) == ("rolled_back", 2)
 
 
